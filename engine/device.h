@@ -1,0 +1,70 @@
+/* device.h -- the narrow contract between plans and a processor with its memory.
+ *
+ * Device memory belongs to the device: the host may not touch it, only copy to and from it. Work is
+ * enqueued on a stream and is done when at_device_wait() has returned. One thread drives a device at a
+ * time. Addresses never move: an arena is a reserved range that is mapped as it grows, so that plans
+ * which never overlap can share it and captured work stays valid. */
+#ifndef AT_ENGINE_DEVICE_H
+#define AT_ENGINE_DEVICE_H
+
+#include "kernels/op.h"
+
+typedef struct at_device at_device;
+
+typedef struct at_device_options {
+    const char *isa; /* cpu: use nothing beyond this instruction set; NULL: all there is */
+    int threads;     /* cpu: 0 = one per physical core */
+} at_device_options;
+
+typedef struct at_device_api {
+    const char *name; /* "cpu", "cuda" */
+    at_status (*open)(at_device *d, const at_device_options *options, at_error *err);
+    void (*close)(at_device *d);
+    /* 64-byte aligned; NULL when there is none left. */
+    void *(*alloc)(at_device *d, size_t bytes);
+    void (*free)(at_device *d, void *memory, size_t bytes);
+    /* A range of addresses without memory; map() backs its first 'bytes'. */
+    void *(*reserve)(at_device *d, size_t bytes);
+    bool (*map)(at_device *d, void *range, size_t mapped, size_t bytes);
+    void (*unreserve)(at_device *d, void *range, size_t bytes);
+    void (*upload)(at_device *d, void *to, const void *from_host, size_t bytes);
+    void (*download)(at_device *d, void *to_host, const void *from, size_t bytes);
+    void (*wait)(at_device *d);
+    size_t (*memory_free)(at_device *d); /* bytes that could be allocated now */
+    /* Capture of a plan's launches and their replay; NULL where launches cost nothing. */
+    at_status (*capture_begin)(at_device *d, at_error *err);
+    at_status (*capture_end)(at_device *d, void **captured, at_error *err);
+    at_status (*replay)(at_device *d, void *captured, at_error *err);
+    void (*capture_free)(at_device *d, void *captured);
+} at_device_api;
+
+struct at_device {
+    const at_device_api *api;
+    at_caps caps;
+    at_stream stream;
+    size_t bytes_in_use, bytes_high; /* of alloc() and map() */
+    void *range;                     /* the shared arena */
+    size_t range_bytes, range_mapped;
+    void *own; /* the implementation's */
+};
+
+/* "cpu"; a device that is named and is not there is an error, never replaced by another. */
+AT_API at_status at_device_open(at_device **out, const char *name, const at_device_options *options,
+                                at_error *err);
+/* For devices made elsewhere, such as a test's. */
+at_status at_device_open_api(at_device **out, const at_device_api *api,
+                             const at_device_options *options, at_error *err);
+AT_API void at_device_close(at_device *d);
+
+void *at_device_alloc(at_device *d, size_t bytes);
+void at_device_free(at_device *d, void *memory, size_t bytes);
+/* Makes the shared arena at least 'bytes' large; its address stays. */
+at_status at_device_arena(at_device *d, size_t bytes, void **arena, at_error *err);
+void at_device_upload(at_device *d, void *to, const void *from_host, size_t bytes);
+void at_device_download(at_device *d, void *to_host, const void *from, size_t bytes);
+void at_device_wait(at_device *d);
+size_t at_device_memory_free(at_device *d);
+
+extern const at_device_api at_device_cpu;
+
+#endif

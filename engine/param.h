@@ -1,0 +1,52 @@
+/* param.h -- parameters and the forms that variants compute from.
+ *
+ * A store owns the device memory of its parameters. A parameter keeps the type and layout that its file
+ * gave it. A form is the same weight as one variant wants it (packed, widened, interleaved); it is keyed
+ * by (parameter, key), made once, shared by every plan, and made again when the parameter's version has
+ * moved on. Several parameters may be row slices of one storage (q, k and v side by side): plans use the
+ * storage, everything else the slices. One thread at a time. */
+#ifndef AT_ENGINE_PARAM_H
+#define AT_ENGINE_PARAM_H
+
+#include "engine/device.h"
+
+typedef struct at_params at_params;
+
+typedef struct at_param {
+    const char *name;
+    at_view view;            /* its memory is on the store's device */
+    struct at_param *storage; /* the parameter this one is a slice of; itself otherwise */
+    uint64_t version;        /* of a storage: counts changes of any slice; at_param_version() */
+    bool trainable;
+    int32_t index; /* order in the store */
+} at_param;
+
+at_params *at_params_new(at_device *device);
+void at_params_free(at_params *store);
+at_device *at_params_device(at_params *store);
+int at_params_count(const at_params *store);
+at_param *at_params_at(at_params *store, int i);
+at_param *at_params_named(at_params *store, const char *name);
+
+/* Adds a parameter with memory of its own, zeroed. NULL (and err) when there is no memory. */
+at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int rank,
+                        const int64_t *size, at_error *err);
+/* A slice of whole rows (first axis) of 'storage': rows [first, first + n). */
+at_param *at_params_slice(at_params *store, const char *name, at_param *storage, int64_t first,
+                          int64_t n);
+
+void at_param_upload(at_params *store, at_param *p, const void *host);
+void at_param_download(at_params *store, const at_param *p, void *host);
+/* Says that the contents changed. */
+void at_param_touch(at_param *p);
+uint64_t at_param_version(const at_param *p);
+
+/* The address of a form, made or made again if need be; NULL without memory. */
+void *at_params_form(at_params *store, at_param *p, const at_prepared *prepared, int form);
+/* Bytes of the parameters themselves and of their forms. */
+size_t at_params_bytes(const at_params *store);
+size_t at_params_form_bytes(const at_params *store);
+/* True if the form is already there: it will cost a plan nothing more. */
+bool at_params_has_form(const at_params *store, const at_param *p, const char *key);
+
+#endif

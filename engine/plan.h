@@ -1,0 +1,73 @@
+/* plan.h -- a graph made ready for a device: shapes checked, a variant chosen for every node, weights'
+ * forms listed, scratch booked, every intermediate given its place in one arena.
+ *
+ * A plan knows its bytes before anything is allocated. at_plan_commit() allocates, or refuses with the
+ * number needed and the number there; at_plan_run() allocates nothing. Plans of one device share its
+ * arena: only one runs at a time. A plan borrows the graph, the device and the parameters. */
+#ifndef AT_ENGINE_PLAN_H
+#define AT_ENGINE_PLAN_H
+
+#include "engine/graph.h"
+
+typedef struct at_plan at_plan;
+
+typedef struct at_plan_options {
+    bool exact; /* a sample's bytes never depend on the batch it is in */
+} at_plan_options;
+
+typedef struct at_plan_bytes {
+    size_t weights;     /* parameters that the plan uses, as they were loaded */
+    size_t forms;       /* derived weights, shared with other plans */
+    size_t activations; /* most bytes of intermediates alive at once */
+    size_t workspace;   /* the largest scratch of a node */
+    size_t arena;       /* intermediates and scratch as laid out */
+    size_t bound;       /* what no layout of the arena could beat */
+    size_t in_out;      /* inputs and outputs */
+} at_plan_bytes;
+
+typedef struct at_node_info {
+    const at_op *op;
+    const void *args;
+    const at_variant *variant;
+    const char *scope;
+    at_cost cost;
+    size_t scratch;
+    double seconds; /* of the last profiled run */
+} at_node_info;
+
+AT_API at_status at_plan_new(at_plan **out, at_device *device, at_params *params, at_graph *graph,
+                             const at_plan_options *options, at_error *err);
+AT_API void at_plan_free(at_plan *plan);
+AT_API at_plan_bytes at_plan_memory(const at_plan *plan);
+/* Allocates what is missing; or AT_NO_MEMORY, nothing allocated. Called by the first run otherwise. */
+AT_API at_status at_plan_commit(at_plan *plan, at_error *err);
+
+/* Device memory for an input or output that the caller owns; without it the plan has its own. */
+AT_API void at_plan_bind(at_plan *plan, at_tensor t, void *memory);
+/* Copies between the host and the memory of an input or output; commits first if need be. */
+AT_API at_status at_plan_set(at_plan *plan, at_tensor t, const void *host, at_error *err);
+AT_API at_status at_plan_get(at_plan *plan, at_tensor t, void *host, at_error *err);
+
+AT_API at_status at_plan_run(at_plan *plan, at_error *err);
+/* Runs once more, node by node with the clock beside it; see at_plan_node(). */
+AT_API at_status at_plan_profile(at_plan *plan, at_error *err);
+
+AT_API int at_plan_nodes(const at_plan *plan);
+AT_API at_node_info at_plan_node(const at_plan *plan, int i);
+at_device *at_plan_device(const at_plan *plan);
+
+/* --- a cache of plans by shape ------------------------------------------------------------------------ */
+
+typedef struct at_plan_cache at_plan_cache;
+/* Makes the plan for 'key' when the cache lacks it; graph and plan then belong to the cache. */
+typedef at_status (*at_plan_make)(void *ctx, const char *key, at_graph **graph, at_plan **plan,
+                                  at_error *err);
+
+AT_API at_plan_cache *at_plan_cache_new(int most);
+AT_API void at_plan_cache_free(at_plan_cache *cache);
+/* The plan of that key, made if need be; the longest unused one gives way when the cache is full. */
+AT_API at_status at_plan_cache_get(at_plan_cache *cache, const char *key, at_plan_make make,
+                                   void *ctx, at_plan **plan, at_error *err);
+AT_API int at_plan_cache_made(const at_plan_cache *cache);
+
+#endif

@@ -1,0 +1,458 @@
+/* vec.h -- one vector of floats, as wide as the instruction set this file is compiled for.
+ *
+ * A *_simd.c file is written once with these and compiled once per instruction set (AT_SIMD_LEVEL):
+ * avx512 (16 lanes), avx2 (8 lanes), and on other machines "simd": the compiler's own 128-bit vectors.
+ * + - * / and comparisons are the compiler's vector operators. Whatever a caller does lane by lane gives
+ * the same bytes however the rows were cut. Included by *_simd.c files only. */
+#ifndef AT_KERNELS_VEC_H
+#define AT_KERNELS_VEC_H
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/parallel.h"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+#include <immintrin.h>
+enum { AT_LANES = 16 };
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { AT_LANES = 8 };
+#else
+enum { AT_LANES = 4 };
+#endif
+
+/* AT_SIMD(name) is name_avx512, name_avx2 or name_simd. */
+#define AT_SIMD_JOIN2(name, level) name##_##level
+#define AT_SIMD_JOIN(name, level) AT_SIMD_JOIN2(name, level)
+#define AT_SIMD(name) AT_SIMD_JOIN(name, AT_SIMD_LEVEL)
+
+typedef float at_vf __attribute__((vector_size(AT_LANES * 4)));
+typedef int32_t at_vi __attribute__((vector_size(AT_LANES * 4)));
+typedef uint32_t at_vu __attribute__((vector_size(AT_LANES * 4)));
+typedef uint16_t at_vh __attribute__((vector_size(AT_LANES * 2)));
+#define AT_INLINE static inline __attribute__((always_inline, unused))
+
+AT_INLINE at_vf at_vf_set(float x)
+{
+    return x - (at_vf){ 0 };
+}
+
+/* a * b + c: one rounding where the machine has it (AVX2 and up always do). */
+AT_INLINE at_vf at_vf_fma(at_vf a, at_vf b, at_vf c)
+{
+#if defined(__AVX512F__)
+    return (at_vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+    return (at_vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* mask ? a : b, mask from a comparison */
+AT_INLINE at_vf at_vf_select(at_vi mask, at_vf a, at_vf b)
+{
+    return (at_vf)((mask & (at_vi)a) | (~mask & (at_vi)b));
+}
+
+/* As the machine's instruction: b where either is not a number. */
+AT_INLINE at_vf at_vf_max(at_vf a, at_vf b)
+{
+#if defined(__AVX512F__)
+    return (at_vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (at_vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return at_vf_select(a > b, a, b);
+#endif
+}
+
+AT_INLINE at_vf at_vf_min(at_vf a, at_vf b)
+{
+#if defined(__AVX512F__)
+    return (at_vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (at_vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return at_vf_select(a < b, a, b);
+#endif
+}
+
+AT_INLINE at_vf at_vf_abs(at_vf x)
+{
+    return (at_vf)((at_vi)x & 0x7fffffff);
+}
+
+AT_INLINE at_vf at_vf_sqrt(at_vf x)
+{
+#if defined(__AVX512F__)
+    return (at_vf)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX2__)
+    return (at_vf)_mm256_sqrt_ps((__m256)x);
+#else
+    at_vf y;
+    for (int i = 0; i < AT_LANES; i++)
+        y[i] = sqrtf(x[i]);
+    return y;
+#endif
+}
+
+/* Sum of the lanes, always in the same order: pairs, pairs of pairs, ... */
+AT_INLINE float at_vf_sum(at_vf x)
+{
+    float t[AT_LANES];
+    memcpy(t, &x, sizeof t);
+    for (int n = AT_LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
+            t[i] += t[i + n];
+    return t[0];
+}
+
+AT_INLINE float at_vf_largest(at_vf x)
+{
+    float t[AT_LANES];
+    memcpy(t, &x, sizeof t);
+    for (int n = AT_LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
+            t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
+    return t[0];
+}
+
+/* --- loads and stores: any alignment, f32, bf16 or f16 in memory, floats in registers ----------------- */
+
+/* The intrinsics, because gcc 12 widens a vector half by half: twice as slow where bf16 is read. */
+AT_INLINE at_vf at_vf_of_bf16(at_vh h)
+{
+#if defined(__AVX512F__)
+    return (at_vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#elif defined(__AVX2__)
+    return (at_vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
+#else
+    return (at_vf)(__builtin_convertvector(h, at_vu) << 16);
+#endif
+}
+
+AT_INLINE at_vh at_bf16_of_vf(at_vf x)
+{
+    at_vu u = (at_vu)x;
+    at_vu rounded = u + 0x7fffu + ((u >> 16) & 1u);
+    at_vi nan = x != x;
+    rounded = ((at_vu)nan & (u | 0x400000u)) | (~(at_vu)nan & rounded);
+    rounded >>= 16;
+#if defined(__AVX512F__)
+    return (at_vh)_mm512_cvtepi32_epi16((__m512i)rounded);
+#elif defined(__AVX2__)
+    __m256i p = _mm256_packus_epi32((__m256i)rounded, (__m256i)rounded);
+    return (at_vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(p, 0x08));
+#else
+    return __builtin_convertvector(rounded, at_vh);
+#endif
+}
+
+AT_INLINE at_vf at_vf_of_f16(at_vh h)
+{
+#if defined(__AVX512F__)
+    return (at_vf)_mm512_cvtph_ps((__m256i)h);
+#elif defined(__AVX2__)
+    return (at_vf)_mm256_cvtph_ps((__m128i)h);
+#else
+    at_vf y;
+    for (int i = 0; i < AT_LANES; i++)
+        y[i] = at_f16_to_f32(h[i]);
+    return y;
+#endif
+}
+
+AT_INLINE at_vh at_f16_of_vf(at_vf x)
+{
+#if defined(__AVX512F__)
+    return (at_vh)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__AVX2__)
+    return (at_vh)_mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT);
+#else
+    at_vh h;
+    for (int i = 0; i < AT_LANES; i++)
+        h[i] = at_f16_from_f32(x[i]);
+    return h;
+#endif
+}
+
+/* AT_LANES elements from element i of an array of 'type' (f32, bf16, f16). Call it with a constant
+ * type: the switch is then gone. */
+AT_INLINE at_vf at_vf_load(const void *p, int64_t i, at_dtype type)
+{
+    at_vf x;
+    at_vh h;
+    if (type == AT_F32) {
+        memcpy(&x, (const float *)p + i, sizeof x);
+        return x;
+    }
+    memcpy(&h, (const uint16_t *)p + i, sizeof h);
+    return type == AT_BF16 ? at_vf_of_bf16(h) : at_vf_of_f16(h);
+}
+
+AT_INLINE void at_vf_store(void *p, int64_t i, at_dtype type, at_vf x)
+{
+    if (type == AT_F32) {
+        memcpy((float *)p + i, &x, sizeof x);
+        return;
+    }
+    at_vh h = type == AT_BF16 ? at_bf16_of_vf(x) : at_f16_of_vf(x);
+    memcpy((uint16_t *)p + i, &h, sizeof h);
+}
+
+/* The first n < AT_LANES elements; the other lanes are 'rest'. */
+AT_INLINE at_vf at_vf_load_n(const void *p, int64_t i, at_dtype type, int n, float rest)
+{
+    at_vf x;
+    at_vh h = { 0 };
+    if (type == AT_F32) {
+        x = at_vf_set(rest);
+        memcpy(&x, (const float *)p + i, (size_t)n * 4);
+        return x;
+    }
+    memcpy(&h, (const uint16_t *)p + i, (size_t)n * 2);
+    x = type == AT_BF16 ? at_vf_of_bf16(h) : at_vf_of_f16(h);
+    for (int k = n; k < AT_LANES; k++)
+        x[k] = rest;
+    return x;
+}
+
+AT_INLINE void at_vf_store_n(void *p, int64_t i, at_dtype type, at_vf x, int n)
+{
+    if (type == AT_F32) {
+        memcpy((float *)p + i, &x, (size_t)n * 4);
+        return;
+    }
+    at_vh h = type == AT_BF16 ? at_bf16_of_vf(x) : at_f16_of_vf(x);
+    memcpy((uint16_t *)p + i, &h, (size_t)n * 2);
+}
+
+/* --- bytes: pixels as integers, one in each lane -------------------------------------------------------- */
+
+AT_INLINE at_vi at_vi_load_u8(const void *p, int64_t i)
+{
+#if defined(__AVX512F__)
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)((const uint8_t *)p + i));
+    return (at_vi)_mm512_cvtepu8_epi32(b);
+#elif defined(__AVX2__)
+    __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)((const uint8_t *)p + i));
+    return (at_vi)_mm256_cvtepu8_epi32(b);
+#else
+    at_vi x;
+    for (int k = 0; k < AT_LANES; k++)
+        x[k] = ((const uint8_t *)p)[i + k];
+    return x;
+#endif
+}
+
+/* The first n < AT_LANES bytes; the other lanes are 0. */
+AT_INLINE at_vi at_vi_load_u8_n(const void *p, int64_t i, int n)
+{
+    uint8_t t[AT_LANES] = { 0 };
+    memcpy(t, (const uint8_t *)p + i, (size_t)n);
+    return at_vi_load_u8(t, 0);
+}
+
+/* Every lane must be in 0..255. */
+AT_INLINE void at_vi_store_u8(void *p, int64_t i, at_vi x)
+{
+#if defined(__AVX512F__)
+    __m128i b = _mm512_cvtepi32_epi8((__m512i)x);
+    memcpy((uint8_t *)p + i, &b, AT_LANES);
+#elif defined(__AVX2__)
+    __m128i h = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)x),
+                                 _mm256_extracti128_si256((__m256i)x, 1));
+    __m128i b = _mm_packus_epi16(h, h);
+    memcpy((uint8_t *)p + i, &b, AT_LANES);
+#else
+    for (int k = 0; k < AT_LANES; k++)
+        ((uint8_t *)p)[i + k] = (uint8_t)x[k];
+#endif
+}
+
+AT_INLINE void at_vi_store_u8_n(void *p, int64_t i, at_vi x, int n)
+{
+    uint8_t t[AT_LANES];
+    at_vi_store_u8(t, 0, x);
+    memcpy((uint8_t *)p + i, t, (size_t)n);
+}
+
+/* --- around the caches ---------------------------------------------------------------------------------- */
+
+/* Outputs from this size on are better written around the caches: whoever reads them finds the caches
+ * overrun anyway. Measured on a Xeon, two threads, writing and then reading back: 80 MB 4.6 ms instead of
+ * 5.5, 320 MB 20 instead of 30; but 20 MB 1.2 ms instead of 0.9, and 40 MB alike. */
+enum { AT_STREAM_BYTES = 64 << 20 };
+
+/* memcpy, past the caches. A part that used it ends with at_stream_end(). */
+AT_INLINE void at_stream_copy(void *to, const void *from, size_t bytes)
+{
+    size_t i = 0;
+#if defined(__AVX2__)
+    enum { LINE = 64 };
+    size_t head = (LINE - (uintptr_t)to % LINE) % LINE;
+    i = head < bytes ? head : bytes;
+    memcpy(to, from, i);
+    for (; i + LINE <= bytes; i += LINE) {
+        __m256i *d = (__m256i *)(void *)((char *)to + i);
+        const __m256i *s = (const __m256i *)(const void *)((const char *)from + i);
+        __m256i low = _mm256_loadu_si256(s), high = _mm256_loadu_si256(s + 1);
+        _mm256_stream_si256(d, low);
+        _mm256_stream_si256(d + 1, high);
+    }
+#endif
+    memcpy((char *)to + i, (const char *)from + i, bytes - i);
+}
+
+AT_INLINE void at_stream_end(void)
+{
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
+/* --- functions: a few units in the last place over the whole range ------------------------------------- */
+
+/* e^x: x = n ln 2 + r, |r| <= ln 2 / 2; Taylor of e^r to the 7th power by Horner; 0 below -87.3. */
+AT_INLINE at_vf at_vf_exp(at_vf x)
+{
+    const at_vf magic = at_vf_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    at_vf clamped = at_vf_min(at_vf_max(at_vf_set(-87.33654f), x), at_vf_set(88.72283f));
+    at_vf t = at_vf_fma(clamped, at_vf_set(1.44269504f), magic);
+    at_vf n = t - magic;
+    at_vf r = at_vf_fma(n, at_vf_set(-0.693359375f), clamped);
+    r = at_vf_fma(n, at_vf_set(2.12194440e-4f), r);
+    at_vf p = at_vf_set(1.9841270e-4f);
+    p = at_vf_fma(p, r, at_vf_set(1.3888889e-3f));
+    p = at_vf_fma(p, r, at_vf_set(8.3333333e-3f));
+    p = at_vf_fma(p, r, at_vf_set(4.1666667e-2f));
+    p = at_vf_fma(p, r, at_vf_set(0.16666667f));
+    p = at_vf_fma(p, r, at_vf_set(0.5f));
+    p = at_vf_fma(p, r, at_vf_set(1.0f));
+    p = at_vf_fma(p, r, at_vf_set(1.0f));
+    /* 2^n in two factors, because n may reach 128. */
+    at_vi half = ((at_vi)t - (at_vi)magic) >> 1, rest = ((at_vi)t - (at_vi)magic) - half;
+    at_vf y = p * (at_vf)((half + 127) << 23) * (at_vf)((rest + 127) << 23);
+    y = at_vf_select(x < at_vf_set(-87.33654f), (at_vf){ 0 }, y);
+    y = at_vf_select(x > at_vf_set(88.72283f), at_vf_set(INFINITY), y);
+    return at_vf_select(x != x, x, y);
+}
+
+AT_INLINE at_vf at_vf_sigmoid(at_vf x)
+{
+    return at_vf_set(1.0f) / (at_vf_set(1.0f) + at_vf_exp(-x));
+}
+
+/* erf x: below 1 an odd polynomial in x, above it 1 - e^(-x^2) times a polynomial in 1 / (1 + x / 2)
+ * (Press et al., Numerical Recipes, erfc of Chebyshev type: relative error of erfc below 1.2e-7). */
+AT_INLINE at_vf at_vf_erf(at_vf x)
+{
+    at_vf a = at_vf_abs(x);
+    at_vf t = at_vf_set(1.0f) / at_vf_fma(a, at_vf_set(0.5f), at_vf_set(1.0f));
+    at_vf p = at_vf_set(0.17087277f);
+    p = at_vf_fma(p, t, at_vf_set(-0.82215223f));
+    p = at_vf_fma(p, t, at_vf_set(1.48851587f));
+    p = at_vf_fma(p, t, at_vf_set(-1.13520398f));
+    p = at_vf_fma(p, t, at_vf_set(0.27886807f));
+    p = at_vf_fma(p, t, at_vf_set(-0.18628806f));
+    p = at_vf_fma(p, t, at_vf_set(0.09678418f));
+    p = at_vf_fma(p, t, at_vf_set(0.37409196f));
+    p = at_vf_fma(p, t, at_vf_set(1.00002368f));
+    p = at_vf_fma(p, t, at_vf_set(-1.26551223f));
+    at_vf large = at_vf_set(1.0f) - t * at_vf_exp(at_vf_fma(-a, a, p));
+    /* Series of erf around 0, good to 1e-8 for |x| < 1. */
+    at_vf s = x * x;
+    at_vf q = at_vf_set(-1.49256504e-5f);
+    q = at_vf_fma(q, s, at_vf_set(1.20553330e-4f));
+    q = at_vf_fma(q, s, at_vf_set(-8.5483270e-4f));
+    q = at_vf_fma(q, s, at_vf_set(5.2239776e-3f));
+    q = at_vf_fma(q, s, at_vf_set(-2.6866171e-2f));
+    q = at_vf_fma(q, s, at_vf_set(1.1283792e-1f));
+    q = at_vf_fma(q, s, at_vf_set(-3.7612639e-1f));
+    q = at_vf_fma(q, s, at_vf_set(1.1283792f));
+    at_vf sign = (at_vf)(((at_vi)x & (int32_t)0x80000000) | (at_vi)at_vf_set(1.0f));
+    return at_vf_select(a < at_vf_set(0.75f), q * x, large * sign);
+}
+
+AT_INLINE at_vf at_vf_gelu(at_vf x)
+{
+    at_vf e = at_vf_erf(x * at_vf_set(0.70710678f));
+    return x * at_vf_set(0.5f) * (at_vf_set(1.0f) + e);
+}
+
+/* --- f64: sums that must not lose digits --------------------------------------------------------------- */
+
+/* Half as many lanes, in doubles. */
+typedef double at_vd __attribute__((vector_size(AT_LANES * 4)));
+
+AT_INLINE at_vd at_vd_low(at_vf x)
+{
+#if defined(__AVX512F__)
+    return (at_vd)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)x));
+#elif defined(__AVX2__)
+    return (at_vd)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
+#else
+    at_vd y;
+    for (int i = 0; i < AT_LANES / 2; i++)
+        y[i] = (double)x[i];
+    return y;
+#endif
+}
+
+AT_INLINE at_vd at_vd_high(at_vf x)
+{
+#if defined(__AVX512F__)
+    return (at_vd)_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)x, 1));
+#elif defined(__AVX2__)
+    return (at_vd)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+#else
+    at_vd y;
+    for (int i = 0; i < AT_LANES / 2; i++)
+        y[i] = (double)x[AT_LANES / 2 + i];
+    return y;
+#endif
+}
+
+/* a * b + c */
+AT_INLINE at_vd at_vd_fma(at_vd a, at_vd b, at_vd c)
+{
+#if defined(__AVX512F__)
+    return (at_vd)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__AVX2__)
+    return (at_vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* A running sum with a place for every lane. */
+typedef struct at_vsum {
+    at_vd low, high;
+} at_vsum;
+
+AT_INLINE void at_vsum_add(at_vsum *s, at_vf x)
+{
+    s->low += at_vd_low(x);
+    s->high += at_vd_high(x);
+}
+
+AT_INLINE void at_vsum_add_square(at_vsum *s, at_vf x)
+{
+    at_vd low = at_vd_low(x), high = at_vd_high(x);
+    s->low = at_vd_fma(low, low, s->low);
+    s->high = at_vd_fma(high, high, s->high);
+}
+
+/* Always in the same order. */
+AT_INLINE double at_vsum_total(const at_vsum *s)
+{
+    at_vd both = s->low + s->high;
+    double sum = 0;
+    for (int i = 0; i < AT_LANES / 2; i++)
+        sum += both[i];
+    return sum;
+}
+
+#endif
