@@ -125,7 +125,7 @@ static bool fits_simd(const void *args)
 #define ATTENTION_SIMD(level, needs)                                                               \
     {                                                                                              \
         "attention_" #level, AT_CPU, needs, AT_ROWS_INDEPENDENT, fits_simd,                        \
-            at_attention_prepare_##level, NULL, NULL, at_attention_##level                         \
+            at_attention_prepare_##level, NULL, at_attention_release, at_attention_##level                         \
     }
 #if defined(__x86_64__)
 AT_ATTENTION_DECLARE(avx512);

@@ -62,10 +62,11 @@ typedef struct at_attention_kernel {
     void (*end)(void);
 } at_attention_kernel;
 
-/* Scratch for 'threads' workers. */
-size_t at_attention_scratch(const at_attention_kernel *kernel, const at_attention_args *a, int threads);
-void at_attention_walk(const at_attention_kernel *kernel, const at_attention_args *a,
-                       const at_launch *l);
+/* Plans the cutting for a team of 'threads', books its scratch. Bytes do not depend on the cutting. */
+at_status at_attention_prepare(const at_attention_kernel *kernel, const at_attention_args *a,
+                               int threads, at_prepared *out, at_error *err);
+void at_attention_release(at_prepared *p);
+void at_attention_walk(const at_attention_args *a, const at_prepared *p, const at_launch *l);
 
 /* Up to this many queries (decoding with a cache) are attended one by one, with nothing packed. */
 enum { AT_ATTENTION_FEW = 8, AT_ATTENTION_SIZE_MAX = 512 };

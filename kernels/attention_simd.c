@@ -84,7 +84,7 @@ static const at_attention_kernel kernel = { .width = AT_PANEL_WIDTH,
                                             .grain = AT_LANES,
                                             .pad = AT_PANEL_ROWS,
                                             .span = 128,
-                                            .span_large = 64,
+                                            .span_large = 128,
                                             .load_queries = load_queries,
                                             .load_span = load_span,
                                             .attend = attend,
@@ -94,21 +94,18 @@ at_status AT_SIMD(at_attention_prepare)(const void *args, const at_prepare_in *i
                                         at_error *err)
 {
     const at_attention_args *a = args;
-    (void)err;
-    if (a->q.size[1] <= AT_ATTENTION_FEW)
-        out->scratch_bytes = AT_SIMD(at_attention_few_scratch)(a, in->caps->threads);
-    else
-        out->scratch_bytes = at_attention_scratch(&kernel, a, in->caps->threads);
+    if (a->q.size[1] > AT_ATTENTION_FEW)
+        return at_attention_prepare(&kernel, a, in->caps->threads, out, err);
+    out->scratch_bytes = AT_SIMD(at_attention_few_scratch)(a, in->caps->threads);
     return AT_OK;
 }
 
 at_status AT_SIMD(at_attention)(const void *args, const at_prepared *p, const at_launch *l)
 {
     const at_attention_args *a = args;
-    (void)p;
-    if (a->q.size[1] <= AT_ATTENTION_FEW)
-        AT_SIMD(at_attention_few)(a, l);
+    if (a->q.size[1] > AT_ATTENTION_FEW)
+        at_attention_walk(a, p, l);
     else
-        at_attention_walk(&kernel, a, l);
+        AT_SIMD(at_attention_few)(a, l);
     return AT_OK;
 }

@@ -1,9 +1,12 @@
 /* attention_walk.c -- cuts attention into blocks, and a block into spans of keys and panels of queries. */
 #include "kernels/attention.h"
 
+#include <stdlib.h>
+
 /* A block has up to BLOCK_ROWS queries, fewer where their panels and outputs would leave the second
- * cache (BLOCK_BYTES), and fewer again where that leaves too few blocks to share out (BLOCKS_MIN). */
-enum { BLOCK_ROWS = 768, BLOCK_BYTES = 1280 << 10, BLOCKS_MIN = 32, ALIGN = 64, LINE = 64 };
+ * cache (BLOCK_BYTES), and fewer again where threads would have less than BLOCKS_EACH to share out.
+ * Prefetching the next span while this one is computed was tried: it only moves the cost. */
+enum { BLOCK_ROWS = 768, BLOCK_BYTES = 1280 << 10, BLOCKS_EACH = 8, ALIGN = 64, LINE = 64 };
 
 typedef struct walk {
     const at_attention_kernel *kernel;
@@ -27,7 +30,7 @@ static int64_t clamp(int64_t n, int64_t low, int64_t high)
 }
 
 /* Everything that follows from the sizes. */
-static walk plan_walk(const at_attention_kernel *kernel, const at_attention_args *a)
+static walk plan_walk(const at_attention_kernel *kernel, const at_attention_args *a, int threads)
 {
     walk w = { .kernel = kernel, .a = a };
     int64_t heads = a->q.size[0] * a->heads, queries = a->q.size[1];
@@ -40,8 +43,16 @@ static walk plan_walk(const at_attention_kernel *kernel, const at_attention_args
     w.panel_words = (size_t)(w.padded * kernel->width);
     int64_t panels = (queries + kernel->width - 1) / kernel->width;
     int64_t most = clamp(BLOCK_BYTES / ((int64_t)w.panel_words * 8), 2, BLOCK_ROWS / kernel->width);
-    w.panels = clamp(panels * heads / BLOCKS_MIN, 2, most);
-    w.blocks = (panels + w.panels - 1) / w.panels;
+    w.blocks = (panels + most - 1) / most;
+    while (heads * w.blocks < threads * BLOCKS_EACH && w.blocks < panels)
+        w.blocks++;
+    /* An equal number for each thread, if one more here or there brings that about. */
+    for (int64_t more = 0; more < threads && w.blocks + more <= panels; more++)
+        if (heads * (w.blocks + more) % threads == 0) {
+            w.blocks += more;
+            break;
+        }
+    w.panels = (panels + w.blocks - 1) / w.blocks;
     size_t rows = (size_t)(w.panels * kernel->width);
     size_t words = 2 * (size_t)w.panels * w.panel_words + 2 * rows +
                    (size_t)(w.span * (2 * w.stride + kernel->width));
@@ -69,22 +80,6 @@ static const void *element(const at_view *v, int64_t row, int64_t col)
     return (const char *)v->data + (size_t)(row * v->pitch + col) * at_dtype_bytes(v->dtype);
 }
 
-/* Brings the next span's share of keys and values into the second cache while this one is computed. */
-static void fetch_ahead(const at_attention_block *b, int64_t next, int64_t end, int64_t part,
-                        int64_t parts)
-{
-    int64_t first = next + (end - next) * part / parts, last = next + (end - next) * (part + 1) / parts;
-    size_t bytes = at_dtype_bytes(b->type), row_bytes = (size_t)b->size * bytes;
-    for (int64_t j = first; j < last; j++) {
-        const char *k = (const char *)b->k + (size_t)(j * b->k_pitch) * bytes;
-        const char *v = (const char *)b->v + (size_t)(j * b->v_pitch) * bytes;
-        for (size_t i = 0; i < row_bytes; i += LINE) {
-            __builtin_prefetch(k + i, 0, 2);
-            __builtin_prefetch(v + i, 0, 2);
-        }
-    }
-}
-
 /* Rows of panel p, and the width that the kernel gives them. */
 static int64_t panel_width(const walk *w, const at_attention_block *b, int64_t row)
 {
@@ -101,7 +96,6 @@ static void attend_span(const walk *w, at_attention_block *b, int64_t key, int64
     b->keys = visible - key < w->span ? visible - key : w->span;
     b->reach = shift - key;
     w->kernel->load_span(b);
-    int64_t next = key + b->keys, end = visible - next < w->span ? visible : next + w->span;
     for (int64_t p = 0; p < panels; p++) {
         int64_t row = p * w->kernel->width, width = panel_width(w, b, row), keys = b->keys;
         int64_t last = row + width < b->rows ? row + width - 1 : b->rows - 1;
@@ -163,14 +157,27 @@ static void attend_blocks(void *ctx, int64_t begin, int64_t end, int worker)
         attend_block(ctx, i, worker);
 }
 
-size_t at_attention_scratch(const at_attention_kernel *kernel, const at_attention_args *a, int threads)
+at_status at_attention_prepare(const at_attention_kernel *kernel, const at_attention_args *a,
+                               int threads, at_prepared *out, at_error *err)
 {
-    return plan_walk(kernel, a).scratch_bytes * (size_t)threads;
+    walk *w = malloc(sizeof *w);
+    if (!w)
+        return at_fail(err, AT_NO_MEMORY, "attention: no memory for %zu bytes", sizeof *w);
+    *w = plan_walk(kernel, a, threads);
+    out->state = w;
+    out->scratch_bytes = w->scratch_bytes * (size_t)threads;
+    return AT_OK;
 }
 
-void at_attention_walk(const at_attention_kernel *kernel, const at_attention_args *a, const at_launch *l)
+void at_attention_release(at_prepared *p)
 {
-    walk w = plan_walk(kernel, a);
+    free(p->state);
+}
+
+void at_attention_walk(const at_attention_args *a, const at_prepared *p, const at_launch *l)
+{
+    walk w = *(const walk *)p->state;
+    w.a = a;
     w.scratch = l->scratch;
     at_parallel_uneven(l->stream, a->q.size[0] * a->heads * w.blocks, 1, attend_blocks, &w);
 }

@@ -18,6 +18,28 @@ typedef struct at_box {
     float factor;
 } at_box;
 
+/* ceil((step * o + first) / div) for o = 0, 1, ..., with one division at the start: for narrow pictures
+ * divisions cost more than the pixels. */
+typedef struct at_walk {
+    int64_t at, over, step, step_over, div;
+} at_walk;
+
+AT_INLINE at_walk at_walk_start(int64_t step, int64_t first, int64_t div)
+{
+    int64_t n = first + div - 1, at = n / div, over = n % div;
+    return (at_walk){ over < 0 ? at - 1 : at, over < 0 ? over + div : over, step / div, step % div, div };
+}
+
+AT_INLINE void at_walk_next(at_walk *w)
+{
+    w->at += w->step;
+    w->over += w->step_over;
+    if (w->over >= w->div) {
+        w->over -= w->div;
+        w->at++;
+    }
+}
+
 void AT_SIMD(at_box_sum)(const at_box *box, const at_stream *stream);
 
 #endif

@@ -3,14 +3,20 @@
 #include "kernels/vec.h"
 #include "kernels/box.h"
 
-/* Positions of the box of output o, of n that exist. */
-AT_INLINE void box_range(const at_box_axis *a, int64_t o, int64_t n, int64_t *begin, int64_t *end)
+AT_INLINE at_walk begin_of(const at_box_axis *a, int64_t o)
 {
-    int64_t low = a->step * o + a->first, high = a->step * o + a->last;
-    low = low > 0 ? (low + a->div - 1) / a->div : 0;
-    high = high > 0 ? (high + a->div - 1) / a->div : 0;
-    *end = high < n ? high : n;
-    *begin = low < *end ? low : *end;
+    return at_walk_start(a->step, a->step * o + a->first, a->div);
+}
+
+AT_INLINE at_walk end_of(const at_box_axis *a, int64_t o)
+{
+    return at_walk_start(a->step, a->step * o + a->last, a->div);
+}
+
+/* 'at' brought into [low, high]. */
+AT_INLINE int64_t within(int64_t at, int64_t low, int64_t high)
+{
+    return at < low ? low : at > high ? high : at;
 }
 
 typedef struct source {
@@ -49,20 +55,23 @@ AT_INLINE void sum_box(at_dtype type, void *y, const source *s, int64_t C, at_vf
         sum_vectors(type, y, s, i, 1, (int)(C - i), factor);
 }
 
-/* Rows [begin, end) of B * Ho. */
-AT_INLINE void sum_rows(at_dtype type, const at_box *box, int64_t begin, int64_t end)
+/* Rows [first, end) of B * Ho. */
+AT_INLINE void sum_rows(at_dtype type, const at_box *box, int64_t first, int64_t end)
 {
     const at_view *y = &box->y, *x = &box->x;
     int64_t Ho = y->size[1], Wo = y->size[2], H = x->size[1], W = x->size[2];
     int64_t col_bytes = x->pitch * (int64_t)at_dtype_bytes(type);
-    for (int64_t r = begin; r < end; r++) {
-        int64_t top, bottom, left, right;
-        box_range(&box->axis[0], r % Ho, H, &top, &bottom);
+    for (int64_t r = first; r < end; r++) {
+        int64_t top = within(begin_of(&box->axis[0], r % Ho).at, 0, H);
+        int64_t rows = within(end_of(&box->axis[0], r % Ho).at, top, H) - top;
+        at_walk begin_col = begin_of(&box->axis[1], 0), end_col = end_of(&box->axis[1], 0);
         for (int64_t j = 0; j < Wo; j++) {
-            box_range(&box->axis[1], j, W, &left, &right);
+            int64_t left = within(begin_col.at, 0, W), cols = within(end_col.at, left, W) - left;
             const source from = { at_row(x, (r / Ho * H + top) * W + left), W * col_bytes, col_bytes,
-                                  bottom - top, right - left };
+                                  rows, cols };
             sum_box(type, at_row(y, r * Wo + j), &from, y->size[3], at_vf_set(box->factor));
+            at_walk_next(&begin_col);
+            at_walk_next(&end_col);
         }
     }
 }

@@ -15,9 +15,10 @@ AT_INLINE void copy_rows(const at_upsample_nearest_args *a, int64_t begin, int64
     size_t bytes = (size_t)a->x.size[3] * at_dtype_bytes(a->x.dtype);
     for (int64_t r = begin; r < end; r++) {
         int64_t from = (r / Ho * H + r % Ho * H / Ho) * W;
-        for (int64_t j = 0; j < Wo; j++) {
+        at_walk col = at_walk_start(W, 1 - Wo, Wo); /* floor(j * W / Wo) */
+        for (int64_t j = 0; j < Wo; j++, at_walk_next(&col)) {
             void *y = at_row(&a->y, r * Wo + j);
-            const void *x = at_row(&a->x, from + j * W / Wo);
+            const void *x = at_row(&a->x, from + col.at);
             if (streams)
                 at_stream_copy(y, x, bytes);
             else
