@@ -72,5 +72,6 @@ void *at_grow(void *array, int count, int *capacity, size_t element_bytes)
     if (count < *capacity)
         return array;
     *capacity = *capacity ? *capacity * 2 : 16;
-    return must(realloc(array, (size_t)*capacity * element_bytes), (size_t)*capacity * element_bytes);
+    return must(realloc(array, (size_t)*capacity * element_bytes),
+                (size_t)*capacity * element_bytes);
 }

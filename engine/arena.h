@@ -1,4 +1,5 @@
-/* arena.h -- memory with one lifetime: many small allocations, one end. Not for threads to share. */
+/* arena.h -- memory with one lifetime: many small allocations, one end. Not for threads to
+ * share. */
 #ifndef AT_ENGINE_ARENA_H
 #define AT_ENGINE_ARENA_H
 

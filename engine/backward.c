@@ -16,16 +16,16 @@ struct at_backward {
     at_graph *g;
     at_arena *arena;
     at_backward_options options;
-    int n_forward;    /* nodes of the forward pass */
-    int n_tensors;    /* tensors there were before */
-    bool *needed;     /* by base, [id - 1] */
-    piece **pieces;   /* by base: what has arrived */
-    int32_t *again;   /* by base: the tensor that holds it computed again; 0: not yet */
+    int n_forward;  /* nodes of the forward pass */
+    int n_tensors;  /* tensors there were before */
+    bool *needed;   /* by base, [id - 1] */
+    piece **pieces; /* by base: what has arrived */
+    int32_t *again; /* by base: the tensor that holds it computed again; 0: not yet */
 };
 
 static const at_gradient_row *const tables[] = {
-    at_gradients_products, at_gradients_norms, at_gradients_elements, at_gradients_moves,
-    at_gradients_losses,
+    at_gradients_products, at_gradients_norms,  at_gradients_elements,
+    at_gradients_moves,    at_gradients_losses,
 };
 
 static at_gradient_fn gradient_of(const at_op *op)
@@ -44,8 +44,8 @@ bool at_op_has_gradient(const at_op *op)
 
 bool at_op_repeats(const at_op *op)
 {
-    static const at_op *const cheap[] = { &at_op_group_norm, &at_op_layer_norm, &at_op_instance_norm,
-                                          &at_op_unary, &at_op_geglu };
+    static const at_op *const cheap[] = { &at_op_group_norm, &at_op_layer_norm,
+                                          &at_op_instance_norm, &at_op_unary, &at_op_geglu };
     for (size_t i = 0; i < AT_COUNT(cheap); i++)
         if (cheap[i] == op)
             return true;
@@ -62,7 +62,7 @@ static at_tensor_info *base_of(const at_backward *b, int32_t id)
     return at_graph_tensor(b->g, at_graph_tensor(b->g, id)->base);
 }
 
-/* --- who wants a gradient -------------------------------------------------------------------------------- */
+/* --- who wants a gradient --------------------------------------------------------------------- */
 
 static void find_needed(at_backward *b)
 {
@@ -94,7 +94,7 @@ bool at_needs(const at_backward *b, const at_view *operand)
     return at_has(operand) && b->needed[base_of(b, operand->tag)->view.tag - 1];
 }
 
-/* --- gradients on their way ------------------------------------------------------------------------------ */
+/* --- gradients on their way ------------------------------------------------------------------- */
 
 static at_tensor same_sizes(at_backward *b, at_tensor t, const at_view *like)
 {
@@ -111,8 +111,8 @@ static at_tensor in_type(at_backward *b, const at_tensor_info *base, at_tensor t
     return at_cast(b->g, t, type);
 }
 
-/* Lays pieces that do not fill the rows side by side: joined if they tile the rows, else each is put
- * among zeros and added. */
+/* Lays pieces that do not fill the rows side by side: joined if they tile the rows, else each is
+ * put among zeros and added. */
 static at_tensor join(at_backward *b, piece *list, const at_tensor_info *base)
 {
     int64_t cols = at_cols(&base->view), end = 0;
@@ -135,8 +135,10 @@ static at_tensor join(at_backward *b, piece *list, const at_tensor_info *base)
     for (piece *p = list; p; p = p->next) {
         at_tensor whole = p->gradient;
         if (p->n < cols) {
-            at_slice_bwd_args a = { .dy = at_graph_view(b->g, whole), .axis = base->view.rank - 1,
-                                    .start = p->start, .full = cols };
+            at_slice_bwd_args a = { .dy = at_graph_view(b->g, whole),
+                                    .axis = base->view.rank - 1,
+                                    .start = p->start,
+                                    .full = cols };
             at_graph_append(b->g, &at_op_slice_bwd, &a, 0);
             whole = at_tensor_of(&a.dx);
         }
@@ -206,7 +208,7 @@ at_view at_take(at_backward *b, const at_view *operand)
     return at_graph_view(b->g, t);
 }
 
-/* --- what the backward pass may use of the forward pass ---------------------------------------------------- */
+/* --- what the backward pass may use of the forward pass --------------------------------------- */
 
 /* Appends the node that makes 'base' once more. */
 static int32_t repeat(at_backward *b, const at_tensor_info *base)
@@ -255,7 +257,7 @@ at_view at_optional_output(at_backward *b, int node, const char *name)
     return at_graph_view(b->g, at_graph_want(b->g, node, i));
 }
 
-/* --- the walk ---------------------------------------------------------------------------------------------- */
+/* --- the walk --------------------------------------------------------------------------------- */
 
 static void walk_node(at_backward *b, int i)
 {

@@ -8,7 +8,8 @@
 static int cast_choice(at_dtype dtype)
 {
     for (int i = 0; i < 8; i++) {
-        static const at_dtype types[] = { AT_F32, AT_BF16, AT_F16, AT_F8, AT_F64, AT_I32, AT_I64, AT_U8 };
+        static const at_dtype types[] = { AT_F32, AT_BF16, AT_F16, AT_F8,
+                                          AT_F64, AT_I32,  AT_I64, AT_U8 };
         if (types[i] == dtype)
             return i;
     }
@@ -23,7 +24,7 @@ at_tensor at_make_dense(at_graph *g, at_tensor x)
     return at_slice(g, x, v.rank - 1, 0, at_cols(&v));
 }
 
-/* --- convolution and products ------------------------------------------------------------------------ */
+/* --- convolution and products ----------------------------------------------------------------- */
 
 at_tensor at_conv2d(at_graph *g, at_conv c)
 {
@@ -44,8 +45,9 @@ at_tensor at_conv2d(at_graph *g, at_conv c)
 at_tensor at_linear(at_graph *g, at_tensor x, at_tensor w, at_tensor bias, at_tensor residual,
                     at_act act)
 {
-    at_linear_args a = { .x = VIEW(x), .w = VIEW(w), .bias = VIEW(bias), .residual = VIEW(residual),
-                         .act = act };
+    at_linear_args a = {
+        .x = VIEW(x), .w = VIEW(w), .bias = VIEW(bias), .residual = VIEW(residual), .act = act
+    };
     return APPEND(linear, a);
 }
 
@@ -68,12 +70,16 @@ at_tensor at_gram(at_graph *g, at_tensor x, float scale)
     return APPEND(gram, a);
 }
 
-/* --- attention --------------------------------------------------------------------------------------- */
+/* --- attention -------------------------------------------------------------------------------- */
 
 at_tensor at_attention(at_graph *g, at_attend t)
 {
-    at_attention_args a = { .q = VIEW(t.q), .k = VIEW(t.k), .v = VIEW(t.v),
-                            .lengths = VIEW(t.lengths), .heads = t.heads, .scale = t.scale,
+    at_attention_args a = { .q = VIEW(t.q),
+                            .k = VIEW(t.k),
+                            .v = VIEW(t.v),
+                            .lengths = VIEW(t.lengths),
+                            .heads = t.heads,
+                            .scale = t.scale,
                             .causal = t.causal };
     at_graph_append(g, &at_op_attention, &a, 0);
     return at_tensor_of(&a.o);
@@ -86,13 +92,18 @@ void at_kv_append(at_graph *g, at_tensor k_cache, at_tensor v_cache, at_tensor k
     at_graph_append(g, &at_op_kv_append, &a, 0);
 }
 
-/* --- norms ------------------------------------------------------------------------------------------- */
+/* --- norms ------------------------------------------------------------------------------------ */
 
 at_tensor at_group_norm(at_graph *g, at_group n)
 {
-    at_group_norm_args a = { .x = VIEW(n.x), .x2 = VIEW(n.x2), .add = VIEW(n.add),
-                             .gamma = VIEW(n.gamma), .beta = VIEW(n.beta), .groups = n.groups,
-                             .eps = n.eps, .silu = n.silu };
+    at_group_norm_args a = { .x = VIEW(n.x),
+                             .x2 = VIEW(n.x2),
+                             .add = VIEW(n.add),
+                             .gamma = VIEW(n.gamma),
+                             .beta = VIEW(n.beta),
+                             .groups = n.groups,
+                             .eps = n.eps,
+                             .silu = n.silu };
     return APPEND(group_norm, a);
 }
 
@@ -104,8 +115,12 @@ at_tensor at_layer_norm(at_graph *g, at_tensor x, at_tensor gamma, at_tensor bet
 
 at_tensor at_instance_norm(at_graph *g, at_instance n)
 {
-    at_instance_norm_args a = { .x = VIEW(n.x), .gamma = VIEW(n.gamma), .beta = VIEW(n.beta),
-                                .mean_in = VIEW(n.mean), .rstd_in = VIEW(n.rstd), .eps = n.eps,
+    at_instance_norm_args a = { .x = VIEW(n.x),
+                                .gamma = VIEW(n.gamma),
+                                .beta = VIEW(n.beta),
+                                .mean_in = VIEW(n.mean),
+                                .rstd_in = VIEW(n.rstd),
+                                .eps = n.eps,
                                 .relu = n.relu };
     return APPEND(instance_norm, a);
 }
@@ -117,10 +132,15 @@ at_statistics at_mean_std(at_graph *g, at_tensor x, float eps, at_variance varia
     return (at_statistics){ at_tensor_of(&a.mean), at_tensor_of(&a.std) };
 }
 
-at_tensor at_adain(at_graph *g, at_tensor x, at_statistics content, at_statistics style, float alpha)
+at_tensor at_adain(at_graph *g, at_tensor x, at_statistics content, at_statistics style,
+                   float alpha)
 {
-    at_adain_args a = { .x = VIEW(x), .x_mean = VIEW(content.mean), .x_std = VIEW(content.std),
-                        .mean = VIEW(style.mean), .std = VIEW(style.std), .alpha = alpha };
+    at_adain_args a = { .x = VIEW(x),
+                        .x_mean = VIEW(content.mean),
+                        .x_std = VIEW(content.std),
+                        .mean = VIEW(style.mean),
+                        .std = VIEW(style.std),
+                        .alpha = alpha };
     return APPEND(adain, a);
 }
 
@@ -136,7 +156,7 @@ at_tensor at_l2_normalize(at_graph *g, at_tensor x, float eps)
     return APPEND(l2_normalize, a);
 }
 
-/* --- elementwise --------------------------------------------------------------------------------------- */
+/* --- elementwise ------------------------------------------------------------------------------ */
 
 static at_tensor unary(at_graph *g, at_tensor x, at_unary_kind kind, float first, float second)
 {
@@ -219,7 +239,7 @@ at_tensor at_reduce(at_graph *g, at_tensor x, at_reduction kind, at_over over)
     return APPEND(reduce, a);
 }
 
-/* --- moving -------------------------------------------------------------------------------------------- */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 at_tensor at_concat(at_graph *g, const at_tensor *parts, int n, int axis)
 {
@@ -237,8 +257,9 @@ at_tensor at_concat(at_graph *g, const at_tensor *parts, int n, int axis)
         p[i] = parts[i];
     if (n == 1)
         return p[0];
-    at_concat_args a = { .x0 = VIEW(p[0]), .x1 = VIEW(p[1]), .x2 = VIEW(p[2]), .x3 = VIEW(p[3]),
-                         .axis = axis };
+    at_concat_args a = {
+        .x0 = VIEW(p[0]), .x1 = VIEW(p[1]), .x2 = VIEW(p[2]), .x3 = VIEW(p[3]), .axis = axis
+    };
     return APPEND(concat, a);
 }
 
@@ -263,7 +284,7 @@ at_tensor at_embedding(at_graph *g, at_tensor table, at_tensor ids, at_dtype dty
     return APPEND(embedding, a);
 }
 
-/* --- pictures -------------------------------------------------------------------------------------------- */
+/* --- pictures --------------------------------------------------------------------------------- */
 
 at_tensor at_upsample_nearest(at_graph *g, at_tensor x, int64_t height, int64_t width)
 {
@@ -279,7 +300,8 @@ at_tensor at_max_pool2x2(at_graph *g, at_tensor x)
 
 at_tensor at_avg_pool(at_graph *g, at_tensor x, int64_t kernel)
 {
-    at_avg_pool2d_args a = { .x = VIEW(x), .kernel = { kernel, kernel },
+    at_avg_pool2d_args a = { .x = VIEW(x),
+                             .kernel = { kernel, kernel },
                              .stride = { kernel, kernel } };
     return APPEND(avg_pool2d, a);
 }
@@ -290,22 +312,26 @@ at_tensor at_resize(at_graph *g, at_tensor x, int64_t height, int64_t width, at_
     return APPEND(resize, a);
 }
 
-/* --- drawing --------------------------------------------------------------------------------------------- */
+/* --- drawing ---------------------------------------------------------------------------------- */
 
 at_tensor at_timestep_embedding(at_graph *g, at_tensor t, at_sinusoid s)
 {
-    at_timestep_embedding_args a = { .t = VIEW(t), .dim = s.dim,
+    at_timestep_embedding_args a = { .t = VIEW(t),
+                                     .dim = s.dim,
                                      .max_period = s.max_period > 0 ? s.max_period : 10000.0f,
-                                     .shift = s.shift, .flip = s.cos_first,
+                                     .shift = s.shift,
+                                     .flip = s.cos_first,
                                      .to = cast_choice(s.dtype == AT_NONE ? AT_F32 : s.dtype) };
     return APPEND(timestep_embedding, a);
 }
 
-/* --- learning --------------------------------------------------------------------------------------------- */
+/* --- learning --------------------------------------------------------------------------------- */
 
 at_tensor at_mse(at_graph *g, at_tensor x, at_tensor target, at_tensor weight, float delta)
 {
-    at_mse_args a = { .x = VIEW(x), .target = VIEW(target), .weight = VIEW(weight), .delta = delta };
+    at_mse_args a = {
+        .x = VIEW(x), .target = VIEW(target), .weight = VIEW(weight), .delta = delta
+    };
     at_graph_append(g, &at_op_mse, &a, 0);
     return at_tensor_of(&a.loss);
 }
@@ -313,8 +339,9 @@ at_tensor at_mse(at_graph *g, at_tensor x, at_tensor target, at_tensor weight, f
 at_tensor at_cross_entropy(at_graph *g, at_tensor x, at_tensor target, int64_t ignore,
                            float smoothing)
 {
-    at_cross_entropy_args a = { .x = VIEW(x), .target = VIEW(target), .ignore = ignore,
-                                .smoothing = smoothing };
+    at_cross_entropy_args a = {
+        .x = VIEW(x), .target = VIEW(target), .ignore = ignore, .smoothing = smoothing
+    };
     at_graph_append(g, &at_op_cross_entropy, &a, 0);
     return at_tensor_of(&a.loss);
 }
@@ -322,8 +349,14 @@ at_tensor at_cross_entropy(at_graph *g, at_tensor x, at_tensor target, int64_t i
 void at_adamw(at_graph *g, at_tensor w, at_tensor m, at_tensor v, at_tensor gradient,
               at_tensor hyper, at_adam o)
 {
-    at_adamw_args a = { .w = VIEW(w), .m = VIEW(m), .v = VIEW(v), .g = VIEW(gradient),
-                        .hyper = VIEW(hyper), .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps,
+    at_adamw_args a = { .w = VIEW(w),
+                        .m = VIEW(m),
+                        .v = VIEW(v),
+                        .g = VIEW(gradient),
+                        .hyper = VIEW(hyper),
+                        .beta1 = o.beta1,
+                        .beta2 = o.beta2,
+                        .eps = o.eps,
                         .decay = o.decay };
     at_graph_append(g, &at_op_adamw, &a, 0);
 }

@@ -1,12 +1,13 @@
-/* build.h -- the calls that models are described with: each appends one op to a graph (attention with a
- * cache, LoRA: a few) and returns its result. { 0 } stands for an absent operand. What an op computes
- * stands in kernels/ops.h; shapes that do not fit stop the program with names and numbers. */
+/* build.h -- the calls that models are described with: each appends one op to a graph (attention
+ * with a cache, LoRA: a few) and returns its result. { 0 } stands for an absent operand. What an op
+ * computes stands in kernels/ops.h; shapes that do not fit stop the program with names and
+ * numbers. */
 #ifndef AT_ENGINE_BUILD_H
 #define AT_ENGINE_BUILD_H
 
 #include "engine/graph.h"
 
-/* --- convolution and products ------------------------------------------------------------------------ */
+/* --- convolution and products ----------------------------------------------------------------- */
 
 typedef struct at_conv {
     at_tensor x, w, bias, residual;
@@ -27,7 +28,7 @@ AT_API at_tensor at_lora_linear(at_graph *g, at_tensor y, at_tensor x, at_tensor
 AT_API at_tensor at_lora_conv2d(at_graph *g, at_tensor y, at_conv down, at_tensor up, float scale);
 AT_API at_tensor at_gram(at_graph *g, at_tensor x, float scale);
 
-/* --- attention --------------------------------------------------------------------------------------- */
+/* --- attention -------------------------------------------------------------------------------- */
 
 typedef struct at_attend {
     at_tensor q, k, v, lengths;
@@ -36,10 +37,10 @@ typedef struct at_attend {
     bool causal;
 } at_attend;
 AT_API at_tensor at_attention(at_graph *g, at_attend a);
-AT_API void at_kv_append(at_graph *g, at_tensor k_cache, at_tensor v_cache, at_tensor k, at_tensor v,
-                         at_tensor pos);
+AT_API void at_kv_append(at_graph *g, at_tensor k_cache, at_tensor v_cache, at_tensor k,
+                         at_tensor v, at_tensor pos);
 
-/* --- norms ------------------------------------------------------------------------------------------- */
+/* --- norms ------------------------------------------------------------------------------------ */
 
 typedef struct at_group {
     at_tensor x, x2, add, gamma, beta;
@@ -48,7 +49,8 @@ typedef struct at_group {
     bool silu;
 } at_group;
 AT_API at_tensor at_group_norm(at_graph *g, at_group n);
-AT_API at_tensor at_layer_norm(at_graph *g, at_tensor x, at_tensor gamma, at_tensor beta, float eps);
+AT_API at_tensor at_layer_norm(at_graph *g, at_tensor x, at_tensor gamma, at_tensor beta,
+                               float eps);
 typedef struct at_instance {
     at_tensor x, gamma, beta, mean, rstd; /* mean and rstd: given statistics */
     float eps;
@@ -65,12 +67,13 @@ AT_API at_tensor at_adain(at_graph *g, at_tensor x, at_statistics content, at_st
 AT_API at_tensor at_softmax(at_graph *g, at_tensor x, float scale);
 AT_API at_tensor at_l2_normalize(at_graph *g, at_tensor x, float eps);
 
-/* --- elementwise --------------------------------------------------------------------------------------- */
+/* --- elementwise ------------------------------------------------------------------------------ */
 
 AT_API at_tensor at_unary(at_graph *g, at_tensor x, at_unary_kind kind);
 AT_API at_tensor at_clamp(at_graph *g, at_tensor x, float low, float high);
 AT_API at_tensor at_scale(at_graph *g, at_tensor x, float factor, float shift);
-/* 'b' is laid over 'a' as its shape allows: the same, the last axes, one row per sample, one number. */
+/* 'b' is laid over 'a' as its shape allows: the same, the last axes, one row per sample, one
+ * number. */
 AT_API at_tensor at_binary(at_graph *g, at_tensor a, at_tensor b, at_binary_kind kind);
 AT_API at_tensor at_add(at_graph *g, at_tensor a, at_tensor b);
 AT_API at_tensor at_mul(at_graph *g, at_tensor a, at_tensor b);
@@ -81,7 +84,7 @@ AT_API at_tensor at_fill(at_graph *g, at_dtype dtype, int rank, const int64_t *s
 typedef enum at_reduction { AT_SUM, AT_MEAN, AT_SUM_SQUARES } at_reduction;
 AT_API at_tensor at_reduce(at_graph *g, at_tensor x, at_reduction kind, at_over over);
 
-/* --- moving -------------------------------------------------------------------------------------------- */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 AT_API at_tensor at_concat(at_graph *g, const at_tensor *parts, int n, int axis);
 AT_API at_tensor at_slice(at_graph *g, at_tensor x, int axis, int64_t start, int64_t length);
@@ -90,14 +93,15 @@ AT_API at_tensor at_embedding(at_graph *g, at_tensor table, at_tensor ids, at_dt
 /* The tensor itself if it is dense, else a dense copy. */
 AT_API at_tensor at_make_dense(at_graph *g, at_tensor x);
 
-/* --- pictures -------------------------------------------------------------------------------------------- */
+/* --- pictures --------------------------------------------------------------------------------- */
 
 AT_API at_tensor at_upsample_nearest(at_graph *g, at_tensor x, int64_t height, int64_t width);
 AT_API at_tensor at_max_pool2x2(at_graph *g, at_tensor x);
 AT_API at_tensor at_avg_pool(at_graph *g, at_tensor x, int64_t kernel);
-AT_API at_tensor at_resize(at_graph *g, at_tensor x, int64_t height, int64_t width, at_filter filter);
+AT_API at_tensor at_resize(at_graph *g, at_tensor x, int64_t height, int64_t width,
+                           at_filter filter);
 
-/* --- drawing --------------------------------------------------------------------------------------------- */
+/* --- drawing ---------------------------------------------------------------------------------- */
 
 typedef struct at_sinusoid {
     int64_t dim;
@@ -108,7 +112,7 @@ typedef struct at_sinusoid {
 } at_sinusoid;
 AT_API at_tensor at_timestep_embedding(at_graph *g, at_tensor t, at_sinusoid s);
 
-/* --- learning --------------------------------------------------------------------------------------------- */
+/* --- learning --------------------------------------------------------------------------------- */
 
 AT_API at_tensor at_mse(at_graph *g, at_tensor x, at_tensor target, at_tensor weight, float delta);
 AT_API at_tensor at_cross_entropy(at_graph *g, at_tensor x, at_tensor target, int64_t ignore,

@@ -1,9 +1,9 @@
 /* device.h -- the narrow contract between plans and a processor with its memory.
  *
  * Device memory belongs to the device: the host may not touch it, only copy to and from it. Work is
- * enqueued on a stream and is done when at_device_wait() has returned. One thread drives a device at a
- * time. Addresses never move: an arena is a reserved range that is mapped as it grows, so that plans
- * which never overlap can share it and captured work stays valid. */
+ * enqueued on a stream and is done when at_device_wait() has returned. One thread drives a device
+ * at a time. Addresses never move: an arena is a reserved range that is mapped as it grows, so that
+ * plans which never overlap can share it and captured work stays valid. */
 #ifndef AT_ENGINE_DEVICE_H
 #define AT_ENGINE_DEVICE_H
 

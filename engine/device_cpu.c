@@ -1,5 +1,5 @@
-/* device_cpu.c -- the host as a device: its memory is mapped in whole pages of its own, on huge pages
- * where the system gives them, and work is done when a call returns. */
+/* device_cpu.c -- the host as a device: its memory is mapped in whole pages of its own, on huge
+ * pages where the system gives them, and work is done when a call returns. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>

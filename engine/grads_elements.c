@@ -9,8 +9,9 @@ static at_view graph_view(at_backward *b, at_tensor t)
 static void unary(at_backward *b, int node, const void *args)
 {
     const at_unary_args *a = args;
-    at_unary_bwd_args d = { .x = at_kept(b, &a->x), .dy = at_arrived(b, &a->y), .kind = a->kind,
-                            .a = a->a, .b = a->b };
+    at_unary_bwd_args d = {
+        .x = at_kept(b, &a->x), .dy = at_arrived(b, &a->y), .kind = a->kind, .a = a->a, .b = a->b
+    };
     (void)node;
     at_graph_append(at_backward_graph(b), &at_op_unary_bwd, &d, 0);
     at_give(b, &a->x, &d.dx);
@@ -24,8 +25,9 @@ static at_tensor sum_to(at_backward *b, at_tensor t, const at_view *small, int s
                                     [AT_SCALAR] = AT_OVER_ALL };
     if (spread == AT_SAME)
         return t;
-    at_reduce_args a = { .x = graph_view(b, t), .kind = 0, .over = over[spread],
-                         .keep = small->rank };
+    at_reduce_args a = {
+        .x = graph_view(b, t), .kind = 0, .over = over[spread], .keep = small->rank
+    };
     at_graph_append(at_backward_graph(b), &at_op_reduce, &a, 0);
     return at_tensor_of(&a.y);
 }
@@ -36,11 +38,12 @@ static at_tensor times(at_backward *b, at_tensor t, float factor)
 }
 
 /* t op (factor * small), small spread over t */
-static at_tensor spread_binary(at_backward *b, at_tensor t, const at_view *small, int kind, int spread,
-                               float factor)
+static at_tensor spread_binary(at_backward *b, at_tensor t, const at_view *small, int kind,
+                               int spread, float factor)
 {
-    at_binary_args a = { .a = graph_view(b, t), .b = *small, .kind = kind, .spread = spread,
-                         .b_scale = factor };
+    at_binary_args a = {
+        .a = graph_view(b, t), .b = *small, .kind = kind, .spread = spread, .b_scale = factor
+    };
     at_graph_append(at_backward_graph(b), &at_op_binary, &a, 0);
     return at_tensor_of(&a.y);
 }
@@ -124,8 +127,10 @@ static void reduce(at_backward *b, int node, const void *args)
     const at_reduce_args *a = args;
     at_graph *g = at_backward_graph(b);
     at_view dy = at_arrived(b, &a->y);
-    static const int spread[] = { [AT_OVER_ROWS] = AT_SUFFIX, [AT_OVER_POSITIONS] = AT_PER_SAMPLE,
-                                  [AT_OVER_ALL] = AT_SCALAR, [AT_OVER_LEADING] = AT_SUFFIX };
+    static const int spread[] = { [AT_OVER_ROWS] = AT_SUFFIX,
+                                  [AT_OVER_POSITIONS] = AT_PER_SAMPLE,
+                                  [AT_OVER_ALL] = AT_SCALAR,
+                                  [AT_OVER_LEADING] = AT_SUFFIX };
     (void)node;
     AT_ASSERT(a->over != AT_OVER_COLS, "a sum over the last axis has no gradient");
     at_give(b, &a->acc, &dy);
@@ -133,7 +138,10 @@ static void reduce(at_backward *b, int node, const void *args)
         return;
     bool squares = a->kind == AT_SUM_SQUARES;
     double count = (double)at_elements(&a->x) / (double)at_elements(&a->y);
-    at_broadcast_args d = { .x = dy, .scale = a->kind == AT_MEAN ? (float)(1 / count) : squares ? 2 : 1,
+    at_broadcast_args d = { .x = dy,
+                            .scale = a->kind == AT_MEAN ? (float)(1 / count)
+                                     : squares          ? 2
+                                                        : 1,
                             .spread = spread[a->over] };
     for (int i = 0; i < a->x.rank; i++)
         d.size[i] = a->x.size[i];
@@ -164,7 +172,7 @@ static void fill(at_backward *b, int node, const void *args)
 }
 
 const at_gradient_row at_gradients_elements[] = {
-    { &at_op_unary, unary },   { &at_op_binary, binary }, { &at_op_lerp, lerp },
-    { &at_op_geglu, geglu },   { &at_op_cast, cast },     { &at_op_reduce, reduce },
-    { &at_op_broadcast, broadcast }, { &at_op_fill, fill }, { NULL, NULL },
+    { &at_op_unary, unary },         { &at_op_binary, binary }, { &at_op_lerp, lerp },
+    { &at_op_geglu, geglu },         { &at_op_cast, cast },     { &at_op_reduce, reduce },
+    { &at_op_broadcast, broadcast }, { &at_op_fill, fill },     { NULL, NULL },
 };

@@ -5,8 +5,10 @@ static void mse(at_backward *b, int node, const void *args)
 {
     const at_mse_args *a = args;
     at_graph *g = at_backward_graph(b);
-    at_mse_bwd_args d = { .x = at_kept(b, &a->x), .target = at_kept(b, &a->target),
-                          .weight = a->weight, .dloss = at_arrived(b, &a->loss),
+    at_mse_bwd_args d = { .x = at_kept(b, &a->x),
+                          .target = at_kept(b, &a->target),
+                          .weight = a->weight,
+                          .dloss = at_arrived(b, &a->loss),
                           .delta = a->delta };
     (void)node;
     at_graph_append(g, &at_op_mse_bwd, &d, 0);
@@ -20,9 +22,11 @@ static void mse(at_backward *b, int node, const void *args)
 static void cross_entropy(at_backward *b, int node, const void *args)
 {
     const at_cross_entropy_args *a = args;
-    at_cross_entropy_bwd_args d = { .x = at_kept(b, &a->x), .target = a->target,
+    at_cross_entropy_bwd_args d = { .x = at_kept(b, &a->x),
+                                    .target = a->target,
                                     .lse = at_optional_output(b, node, "lse"),
-                                    .dloss = at_arrived(b, &a->loss), .ignore = a->ignore,
+                                    .dloss = at_arrived(b, &a->loss),
+                                    .ignore = a->ignore,
                                     .smoothing = a->smoothing };
     at_graph_append(at_backward_graph(b), &at_op_cross_entropy_bwd, &d, 0);
     at_give(b, &a->x, &d.dx);

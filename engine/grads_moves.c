@@ -1,4 +1,5 @@
-/* grads_moves.c -- ops that move elements: concat, slice, permute, embedding, sampling of pictures. */
+/* grads_moves.c -- ops that move elements: concat, slice, permute, embedding, sampling of
+ * pictures. */
 #include "engine/backward.h"
 
 static void concat(at_backward *b, int node, const void *args)
@@ -22,8 +23,9 @@ static void concat(at_backward *b, int node, const void *args)
 static void slice(at_backward *b, int node, const void *args)
 {
     const at_slice_args *a = args;
-    at_slice_bwd_args d = { .dy = at_arrived(b, &a->y), .axis = a->axis, .start = a->start,
-                            .full = a->x.size[a->axis] };
+    at_slice_bwd_args d = {
+        .dy = at_arrived(b, &a->y), .axis = a->axis, .start = a->start, .full = a->x.size[a->axis]
+    };
     (void)node;
     at_graph_append(at_backward_graph(b), &at_op_slice_bwd, &d, 0);
     at_give(b, &a->x, &d.dx);
@@ -45,8 +47,10 @@ static void permute(at_backward *b, int node, const void *args)
 static void embedding(at_backward *b, int node, const void *args)
 {
     const at_embedding_args *a = args;
-    at_embedding_bwd_args d = { .dy = at_arrived(b, &a->y), .ids = a->ids,
-                                .acc = at_take(b, &a->table), .vocabulary = a->table.size[0] };
+    at_embedding_bwd_args d = { .dy = at_arrived(b, &a->y),
+                                .ids = a->ids,
+                                .acc = at_take(b, &a->table),
+                                .vocabulary = a->table.size[0] };
     (void)node;
     at_graph_append(at_backward_graph(b), &at_op_embedding_bwd, &d, 0);
     at_give(b, &a->table, &d.dtable);
@@ -65,9 +69,11 @@ static void upsample_nearest(at_backward *b, int node, const void *args)
 static void max_pool2d(at_backward *b, int node, const void *args)
 {
     const at_max_pool2d_args *a = args;
-    at_max_pool2d_bwd_args d = { .x = at_kept(b, &a->x), .dy = at_arrived(b, &a->y),
+    at_max_pool2d_bwd_args d = { .x = at_kept(b, &a->x),
+                                 .dy = at_arrived(b, &a->y),
                                  .kernel = { a->kernel[0], a->kernel[1] },
-                                 .stride = { a->stride[0], a->stride[1] }, .ceil = a->ceil };
+                                 .stride = { a->stride[0], a->stride[1] },
+                                 .ceil = a->ceil };
     (void)node;
     at_graph_append(at_backward_graph(b), &at_op_max_pool2d_bwd, &d, 0);
     at_give(b, &a->x, &d.dx);

@@ -114,7 +114,8 @@ static void softmax(at_backward *b, int node, const void *args)
 static void l2_normalize(at_backward *b, int node, const void *args)
 {
     const at_l2_normalize_args *a = args;
-    at_l2_normalize_bwd_args d = { .x = at_kept(b, &a->x), .dy = at_arrived(b, &a->y),
+    at_l2_normalize_bwd_args d = { .x = at_kept(b, &a->x),
+                                   .dy = at_arrived(b, &a->y),
                                    .eps = a->eps };
     (void)node;
     at_graph_append(at_backward_graph(b), &at_op_l2_normalize_bwd, &d, 0);

@@ -27,7 +27,9 @@ static void conv2d(at_backward *b, int node, const void *args)
     at_give(b, &a->residual, &dy);
     dy = in_type_of(b, &a->x, &dy);
     if (at_needs(b, &a->x)) {
-        at_conv2d_dgrad_args d = { .dy = dy, .w = a->w, .in_size = { a->x.size[1], a->x.size[2] },
+        at_conv2d_dgrad_args d = { .dy = dy,
+                                   .w = a->w,
+                                   .in_size = { a->x.size[1], a->x.size[2] },
                                    .stride = { a->stride[0], a->stride[1] },
                                    .pad = { a->pad[0], a->pad[1], a->pad[2], a->pad[3] },
                                    .pad_mode = a->pad_mode };
@@ -36,7 +38,9 @@ static void conv2d(at_backward *b, int node, const void *args)
     }
     if (!at_needs(b, &a->w) && !at_needs(b, &a->bias))
         return;
-    at_conv2d_wgrad_args w = { .dy = dy, .x = at_kept(b, &a->x), .acc = at_take(b, &a->w),
+    at_conv2d_wgrad_args w = { .dy = dy,
+                               .x = at_kept(b, &a->x),
+                               .acc = at_take(b, &a->w),
                                .kernel = { a->w.size[2], a->w.size[3] },
                                .stride = { a->stride[0], a->stride[1] },
                                .pad = { a->pad[0], a->pad[1], a->pad[2], a->pad[3] },

@@ -57,7 +57,7 @@ at_tensor_info *at_graph_tensor(const at_graph *g, int32_t id)
     return g->tensors[id - 1];
 }
 
-/* --- tensors ------------------------------------------------------------------------------------------ */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static at_tensor_info *new_tensor(at_graph *g, at_view view, at_storage storage)
 {
@@ -137,7 +137,7 @@ at_tensor at_graph_slice_cols(at_graph *g, at_tensor t, int64_t start, int64_t n
     return view_of(g, t, view, start);
 }
 
-/* --- nodes -------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 at_view at_graph_view(const at_graph *g, at_tensor t)
 {

@@ -1,10 +1,11 @@
-/* graph.h -- a model as a description: op calls append nodes and return tensor handles; nothing runs.
+/* graph.h -- a model as a description: op calls append nodes and return tensor handles; nothing
+ * runs.
  *
- * Nodes run in the order in which they were appended. A tensor is an input, a parameter, or what a node
- * makes; reshape and slice_cols give views of a tensor that cost nothing. The same description serves
- * inference and training, every device and every plan. A graph owns its nodes and tensors, not the
- * parameters. A shape that does not fit is a broken promise of the model's code: it stops with names and
- * numbers. */
+ * Nodes run in the order in which they were appended. A tensor is an input, a parameter, or what a
+ * node makes; reshape and slice_cols give views of a tensor that cost nothing. The same description
+ * serves inference and training, every device and every plan. A graph owns its nodes and tensors,
+ * not the parameters. A shape that does not fit is a broken promise of the model's code: it stops
+ * with names and numbers. */
 #ifndef AT_ENGINE_GRAPH_H
 #define AT_ENGINE_GRAPH_H
 
@@ -45,7 +46,7 @@ typedef struct at_node {
 AT_API at_graph *at_graph_new(void);
 AT_API void at_graph_free(at_graph *g);
 
-/* --- tensors ------------------------------------------------------------------------------------------ */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 AT_API at_tensor at_graph_input(at_graph *g, const char *name, at_dtype dtype, int rank,
                                 const int64_t *size);
@@ -59,7 +60,7 @@ AT_API at_tensor at_graph_reshape(at_graph *g, at_tensor t, int rank, const int6
 /* Columns [start, start + n) of the last axis. */
 AT_API at_tensor at_graph_slice_cols(at_graph *g, at_tensor t, int64_t start, int64_t n);
 
-/* --- nodes -------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 /* The view of a tensor to put into an args struct; the absent view for { 0 }. */
 AT_API at_view at_graph_view(const at_graph *g, at_tensor t);
@@ -77,7 +78,7 @@ static inline at_tensor at_tensor_of(const at_view *v)
 /* Names what follows in profiles; "" to end. */
 AT_API void at_graph_scope(at_graph *g, const char *fmt, ...) AT_PRINTF(2, 3);
 
-/* --- looking at it ------------------------------------------------------------------------------------ */
+/* --- looking at it ---------------------------------------------------------------------------- */
 
 int at_graph_nodes(const at_graph *g);
 at_node *at_graph_node(at_graph *g, int i);

@@ -1,6 +1,7 @@
-/* layout.c -- greedy by size: the largest blocks are placed first, each at the lowest offset that is free
- * for its whole life. On the graphs of this program that is within a few percent of the lower bound;
- * a second order (by size times life) is tried as well, and the better of the two is kept. */
+/* layout.c -- greedy by size: the largest blocks are placed first, each at the lowest offset that
+ * is free for its whole life. On the graphs of this program that is within a few percent of the
+ * lower bound; a second order (by size times life) is tried as well, and the better of the two is
+ * kept. */
 #include "engine/layout.h"
 
 #include <stdlib.h>
@@ -13,7 +14,7 @@ static size_t aligned(size_t bytes)
 
 typedef struct placing {
     const at_block *blocks;
-    int *order;    /* in which blocks are placed */
+    int *order;     /* in which blocks are placed */
     int *by_offset; /* placed blocks, by rising offset */
     size_t *offset;
 } placing;

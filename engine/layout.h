@@ -1,5 +1,5 @@
-/* layout.h -- where each intermediate lies in the arena: blocks that are never alive together may share
- * memory. */
+/* layout.h -- where each intermediate lies in the arena: blocks that are never alive together may
+ * share memory. */
 #ifndef AT_ENGINE_LAYOUT_H
 #define AT_ENGINE_LAYOUT_H
 

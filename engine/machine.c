@@ -33,7 +33,7 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* --- the loops of this processor ------------------------------------------------------------------------ */
+/* --- the loops of this processor -------------------------------------------------------------- */
 
 typedef struct loops {
     at_peak_fn *f32, *bf16;
@@ -63,7 +63,7 @@ static loops loops_of(const at_caps *caps)
 #endif
 }
 
-/* --- arithmetic ------------------------------------------------------------------------------------------ */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 typedef struct peak_job {
     at_peak_fn *fn;
@@ -97,7 +97,7 @@ static double measure_peak(const at_stream *stream, at_peak_fn *fn, int64_t roun
     return best;
 }
 
-/* --- memory ---------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 typedef struct memory_job {
     at_read_fn *read; /* or */
@@ -151,7 +151,8 @@ at_status at_machine_measure(at_device *d, at_machine *out, at_error *err)
     out->f32_flops = measure_peak(&d->stream, l.f32, ROUNDS, TRIES);
     out->bf16_flops = measure_peak(&d->stream, l.bf16, ROUNDS, TRIES);
     out->read_bytes = measure_memory(&d->stream, (memory_job){ .read = l.read, .from = memory });
-    out->copy_bytes = measure_memory(&d->stream, (memory_job){ .copy = l.copy, .to = to, .from = memory });
+    out->copy_bytes =
+        measure_memory(&d->stream, (memory_job){ .copy = l.copy, .to = to, .from = memory });
     out->streaming_copy_bytes =
         measure_memory(&d->stream, (memory_job){ .copy = l.streaming, .to = to, .from = memory });
     at_device_free(d, memory, 2 * (size_t)MEMORY_BYTES);

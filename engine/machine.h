@@ -11,7 +11,8 @@ typedef struct at_machine {
     int cores, threads;
     size_t memory_bytes;
     double f32_flops, bf16_flops; /* per second, all threads; bf16 0: no instructions for it */
-    double read_bytes, copy_bytes, streaming_copy_bytes; /* per second; a copy counts read and write */
+    double read_bytes, copy_bytes,
+        streaming_copy_bytes; /* per second; a copy counts read and write */
 } at_machine;
 
 /* The processor's own name. */

@@ -77,8 +77,11 @@ static at_param *append(at_params *store, const char *name, at_view view)
     at_param *p = at_arena_alloc(store->arena, sizeof *p);
     store->params = at_grow(store->params, store->count, &store->capacity, sizeof(at_param *));
     store->params[store->count] = p;
-    *p = (at_param){ .name = at_arena_text(store->arena, name), .view = view, .storage = p,
-                     .version = 1, .index = store->count++ };
+    *p = (at_param){ .name = at_arena_text(store->arena, name),
+                     .view = view,
+                     .storage = p,
+                     .version = 1,
+                     .index = store->count++ };
     return p;
 }
 

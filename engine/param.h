@@ -1,10 +1,10 @@
 /* param.h -- parameters and the forms that variants compute from.
  *
- * A store owns the device memory of its parameters. A parameter keeps the type and layout that its file
- * gave it. A form is the same weight as one variant wants it (packed, widened, interleaved); it is keyed
- * by (parameter, key), made once, shared by every plan, and made again when the parameter's version has
- * moved on. Several parameters may be row slices of one storage (q, k and v side by side): plans use the
- * storage, everything else the slices. One thread at a time. */
+ * A store owns the device memory of its parameters. A parameter keeps the type and layout that its
+ * file gave it. A form is the same weight as one variant wants it (packed, widened, interleaved);
+ * it is keyed by (parameter, key), made once, shared by every plan, and made again when the
+ * parameter's version has moved on. Several parameters may be row slices of one storage (q, k and v
+ * side by side): plans use the storage, everything else the slices. One thread at a time. */
 #ifndef AT_ENGINE_PARAM_H
 #define AT_ENGINE_PARAM_H
 
@@ -14,9 +14,9 @@ typedef struct at_params at_params;
 
 typedef struct at_param {
     const char *name;
-    at_view view;            /* its memory is on the store's device */
+    at_view view;             /* its memory is on the store's device */
     struct at_param *storage; /* the parameter this one is a slice of; itself otherwise */
-    uint64_t version;        /* of a storage: counts changes of any slice; at_param_version() */
+    uint64_t version;         /* of a storage: counts changes of any slice; at_param_version() */
     bool trainable;
     int32_t index; /* order in the store */
 } at_param;

@@ -56,7 +56,7 @@ struct at_plan {
     bool ran;
 };
 
-/* --- variants ------------------------------------------------------------------------------------------ */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static at_view *operand(const step *s, int i)
 {
@@ -118,8 +118,8 @@ static at_status choose(at_plan *plan, step *s, at_error *err)
     s->prepared = find_prepared(plan, s->variant, op, key, constants);
     if (s->prepared >= 0)
         return AT_OK;
-    plan->prepared = at_grow(plan->prepared, plan->n_prepared, &plan->prepared_capacity,
-                             sizeof *plan->prepared);
+    plan->prepared =
+        at_grow(plan->prepared, plan->n_prepared, &plan->prepared_capacity, sizeof *plan->prepared);
     prepared *p = &plan->prepared[plan->n_prepared];
     *p = (prepared){ s->variant, op, key, constants, { 0 } };
     const at_prepare_in in = { &plan->device->caps, constants, plan->options.exact, 0 };
@@ -146,7 +146,7 @@ static at_status choose_all(at_plan *plan, at_error *err)
     return AT_OK;
 }
 
-/* --- memory -------------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void find_lifetimes(at_plan *plan)
 {
@@ -175,14 +175,14 @@ static bool lives_in_arena(const at_tensor_info *t)
 
 static int new_block(at_plan *plan, size_t bytes, int first, int last)
 {
-    plan->blocks = at_grow(plan->blocks, plan->n_blocks, &plan->blocks_capacity,
-                           sizeof *plan->blocks);
+    plan->blocks =
+        at_grow(plan->blocks, plan->n_blocks, &plan->blocks_capacity, sizeof *plan->blocks);
     plan->blocks[plan->n_blocks] = (at_block){ bytes, first, last, 0 };
     return plan->n_blocks++;
 }
 
-/* The input of step i whose memory output 'out' may take over: the first of its shape and type, if this
- * node is the last to need it and it is the whole of its memory. */
+/* The input of step i whose memory output 'out' may take over: the first of its shape and type, if
+ * this node is the last to need it and it is the whole of its memory. */
 static at_tensor_info *overlaid(const at_plan *plan, int i, int out)
 {
     const step *s = &plan->steps[i];
@@ -293,7 +293,7 @@ static void lay_out(at_plan *plan)
     count_in_out(plan);
 }
 
-/* --- life ---------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 at_status at_plan_new(at_plan **out, at_device *device, at_params *params, at_graph *graph,
                       const at_plan_options *options, at_error *err)
@@ -362,8 +362,8 @@ at_status at_plan_commit(at_plan *plan, at_error *err)
                        "the plan needs %zu bytes more on %s (%zu of them working memory), and %zu "
                        "are there",
                        needed, plan->device->api->name, plan->bytes.arena, there);
-    at_status status = at_device_arena(plan->device, plan->bytes.arena ? plan->bytes.arena : 1,
-                                       &plan->base, err);
+    at_status status =
+        at_device_arena(plan->device, plan->bytes.arena ? plan->bytes.arena : 1, &plan->base, err);
     if (status != AT_OK)
         return status;
     for (int id = 1; id <= at_graph_tensors(plan->graph); id++) {
@@ -381,13 +381,13 @@ at_status at_plan_commit(at_plan *plan, at_error *err)
     return AT_OK;
 }
 
-/* --- addresses ------------------------------------------------------------------------------------------ */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static void *address_of(const at_plan *plan, int32_t id)
 {
     const at_tensor_info *t = at_graph_tensor(plan->graph, id), *base = base_of(plan, id);
     const place *p = &plan->places[base->view.tag - 1];
-    char *memory = base->param      ? base->param->view.data
+    char *memory = base->param     ? base->param->view.data
                    : p->block >= 0 ? (char *)plan->base + plan->blocks[p->block].offset
                                    : p->memory;
     return memory ? memory + (size_t)t->offset * at_dtype_bytes(t->view.dtype) : NULL;
@@ -472,7 +472,7 @@ at_status at_plan_get(at_plan *plan, at_tensor t, void *host, at_error *err)
     return status;
 }
 
-/* --- running -------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static at_status ready(at_plan *plan, at_error *err)
 {
@@ -523,8 +523,8 @@ static void touch_written(at_plan *plan)
     }
 }
 
-/* The first run is plain: libraries may still set themselves up. The second is captured where the device
- * can; from then on a run is one replay. */
+/* The first run is plain: libraries may still set themselves up. The second is captured where the
+ * device can; from then on a run is one replay. */
 static at_status run_captured(at_plan *plan, at_error *err)
 {
     const at_device_api *api = plan->device->api;
@@ -577,7 +577,7 @@ at_status at_plan_profile(at_plan *plan, at_error *err)
     return status;
 }
 
-/* --- looking at it -------------------------------------------------------------------------------------- */
+/* --- looking at it ---------------------------------------------------------------------------- */
 
 int at_plan_nodes(const at_plan *plan)
 {

@@ -1,9 +1,10 @@
-/* plan.h -- a graph made ready for a device: shapes checked, a variant chosen for every node, weights'
- * forms listed, scratch booked, every intermediate given its place in one arena.
+/* plan.h -- a graph made ready for a device: shapes checked, a variant chosen for every node,
+ * weights' forms listed, scratch booked, every intermediate given its place in one arena.
  *
- * A plan knows its bytes before anything is allocated. at_plan_commit() allocates, or refuses with the
- * number needed and the number there; at_plan_run() allocates nothing. Plans of one device share its
- * arena: only one runs at a time. A plan borrows the graph, the device and the parameters. */
+ * A plan knows its bytes before anything is allocated. at_plan_commit() allocates, or refuses with
+ * the number needed and the number there; at_plan_run() allocates nothing. Plans of one device
+ * share its arena: only one runs at a time. A plan borrows the graph, the device and the
+ * parameters. */
 #ifndef AT_ENGINE_PLAN_H
 #define AT_ENGINE_PLAN_H
 
@@ -39,7 +40,8 @@ AT_API at_status at_plan_new(at_plan **out, at_device *device, at_params *params
                              const at_plan_options *options, at_error *err);
 AT_API void at_plan_free(at_plan *plan);
 AT_API at_plan_bytes at_plan_memory(const at_plan *plan);
-/* Allocates what is missing; or AT_NO_MEMORY, nothing allocated. Called by the first run otherwise. */
+/* Allocates what is missing; or AT_NO_MEMORY, nothing allocated. Called by the first run
+ * otherwise. */
 AT_API at_status at_plan_commit(at_plan *plan, at_error *err);
 
 /* Device memory for an input or output that the caller owns; without it the plan has its own. */
@@ -56,7 +58,7 @@ AT_API int at_plan_nodes(const at_plan *plan);
 AT_API at_node_info at_plan_node(const at_plan *plan, int i);
 at_device *at_plan_device(const at_plan *plan);
 
-/* --- a cache of plans by shape ------------------------------------------------------------------------ */
+/* --- a cache of plans by shape ---------------------------------------------------------------- */
 
 typedef struct at_plan_cache at_plan_cache;
 /* Makes the plan for 'key' when the cache lacks it; graph and plan then belong to the cache. */
@@ -65,7 +67,8 @@ typedef at_status (*at_plan_make)(void *ctx, const char *key, at_graph **graph, 
 
 AT_API at_plan_cache *at_plan_cache_new(int most);
 AT_API void at_plan_cache_free(at_plan_cache *cache);
-/* The plan of that key, made if need be; the longest unused one gives way when the cache is full. */
+/* The plan of that key, made if need be; the longest unused one gives way when the cache is
+ * full. */
 AT_API at_status at_plan_cache_get(at_plan_cache *cache, const char *key, at_plan_make make,
                                    void *ctx, at_plan **plan, at_error *err);
 AT_API int at_plan_cache_made(const at_plan_cache *cache);

@@ -102,7 +102,7 @@ static inline int64_t at_attention_seen(const at_view *lengths, int64_t b, int64
     return seen < 0 ? 0 : seen < n ? seen : n;
 }
 
-/* --- of attention.c, for the gradient ------------------------------------------------------------------ */
+/* --- of attention.c, for the gradient --------------------------------------------------------- */
 
 at_status at_attention_check(const char *op, const at_view *q, const at_view *k, const at_view *v,
                              const at_view *lengths, int64_t heads, float scale, at_error *err);

@@ -42,7 +42,7 @@ void at_assert_fail(const char *file, int line, const char *cond, const char *fm
     abort();
 }
 
-/* --- element types ------------------------------------------------------------------------------ */
+/* --- element types ---------------------------------------------------------------------------- */
 
 typedef struct dtype_info {
     const char *name;
@@ -196,7 +196,9 @@ void at_store(void *data, int64_t i, at_dtype dtype, double value)
     case AT_F8: ((uint8_t *)data)[i] = at_f8_from_f32((float)value); return;
     case AT_F64: ((double *)data)[i] = value; return;
     case AT_I32: ((int32_t *)data)[i] = (int32_t)saturate(value, INT32_MIN, INT32_MAX); return;
-    case AT_I64: ((int64_t *)data)[i] = (int64_t)saturate(value, -0x1p63, 0x1.fffffffffffffp62); return;
+    case AT_I64:
+        ((int64_t *)data)[i] = (int64_t)saturate(value, -0x1p63, 0x1.fffffffffffffp62);
+        return;
     case AT_U8: ((uint8_t *)data)[i] = (uint8_t)saturate(value, 0, 255); return;
     case AT_NONE:
     case AT_DTYPE_COUNT: break;
@@ -204,7 +206,7 @@ void at_store(void *data, int64_t i, at_dtype dtype, double value)
     AT_ASSERT(false, "element type %d", (int)dtype);
 }
 
-/* --- views ----------------------------------------------------------------------------------------- */
+/* --- views ------------------------------------------------------------------------------------ */
 
 size_t at_view_bytes(const at_view *v)
 {

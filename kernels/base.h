@@ -1,7 +1,7 @@
 /* base.h -- the words every file uses: status codes, the error sentence, element types, assertions.
  *
- * Read by C11 and CUDA C++: keep to the common subset. Nothing here allocates; every function may be
- * called from any thread. */
+ * Read by C11 and CUDA C++: keep to the common subset. Nothing here allocates; every function may
+ * be called from any thread. */
 #ifndef AT_KERNELS_BASE_H
 #define AT_KERNELS_BASE_H
 
@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define AT_API __attribute__((visibility("default")))
+#define AT_API               __attribute__((visibility("default")))
 #define AT_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define AT_API
@@ -23,7 +23,7 @@ extern "C" {
 
 #define AT_COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* --- status ---------------------------------------------------------------------------------- */
+/* --- status ----------------------------------------------------------------------------------- */
 
 typedef enum at_status {
 #define AT_STATUS(NAME, text) AT_##NAME,
@@ -45,10 +45,10 @@ AT_API at_status at_fail(at_error *err, at_status status, const char *fmt, ...) 
 AT_API const char *at_status_name(at_status status);
 
 /* A broken promise inside the program: always on, prints where and stops. */
-#define AT_ASSERT(cond, ...)                                                                       \
-    do {                                                                                           \
-        if (!(cond))                                                                               \
-            at_assert_fail(__FILE__, __LINE__, #cond, __VA_ARGS__);                                \
+#define AT_ASSERT(cond, ...)                                        \
+    do {                                                            \
+        if (!(cond))                                                \
+            at_assert_fail(__FILE__, __LINE__, #cond, __VA_ARGS__); \
     } while (0)
 AT_API void at_assert_fail(const char *file, int line, const char *cond, const char *fmt, ...)
     AT_PRINTF(4, 5) __attribute__((noreturn, cold));

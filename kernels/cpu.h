@@ -4,14 +4,14 @@
 
 #include "kernels/op.h"
 
-/* Instruction sets that the processor and the operating system support, as capability bits; asks the
- * kernel for the tile registers once. BF16_FAST is not set here: it is measured. */
+/* Instruction sets that the processor and the operating system support, as capability bits; asks
+ * the kernel for the tile registers once. BF16_FAST is not set here: it is measured. */
 AT_API uint32_t at_cpu_probe(void);
-/* The bits left when nothing beyond the level named ("avx2", "avx512", ...; "plain" for none) may be
- * used; false when there is no such level. */
+/* The bits left when nothing beyond the level named ("avx2", "avx512", ...; "plain" for none) may
+ * be used; false when there is no such level. */
 AT_API bool at_cpu_cap(uint32_t *has, const char *level);
-/* Tells the libraries behind the variants to keep to these bits too; before the first call to any of
- * them, once for the process. */
+/* Tells the libraries behind the variants to keep to these bits too; before the first call to any
+ * of them, once for the process. */
 AT_API void at_cpu_limit(uint32_t has);
 /* Physical cores that this process may run on. */
 AT_API int at_cpu_cores(void);

@@ -10,7 +10,7 @@
 
 enum { WORD_MAX = 96 };
 
-/* --- parsing --------------------------------------------------------------------------------------- */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 /* "2,64,64,320" to numbers; how many, or -1. */
 static int parse_numbers(const char *text, double *out, int max)
@@ -111,7 +111,8 @@ static at_status parse_word(const at_op *op, char *word, at_dtype dtype, void *a
     return at_fail(err, AT_INVALID, "%s has no input or attribute '%s'", op->name, word);
 }
 
-at_status at_args_parse(const at_op *op, const char *text, at_dtype dtype, void *args, at_error *err)
+at_status at_args_parse(const at_op *op, const char *text, at_dtype dtype, void *args,
+                        at_error *err)
 {
     memset(args, 0, op->args_size);
     for (;;) {
@@ -133,7 +134,7 @@ at_status at_args_parse(const at_op *op, const char *text, at_dtype dtype, void 
     }
 }
 
-/* --- printing -------------------------------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------------------------- */
 
 typedef struct writer {
     char *text;

@@ -1,14 +1,15 @@
 /* op.h -- what an op is, what a variant of it is, and how one is chosen, prepared and run.
  *
- * An op is a name, an args struct (ops.h), tables that say which fields of the struct are operands and
- * attributes, a shape rule, a cost, and an ordered list of variants: best first, the plain C reference
- * last. The reference is the definition; every other variant is measured against it.
+ * An op is a name, an args struct (ops.h), tables that say which fields of the struct are operands
+ * and attributes, a shape rule, a cost, and an ordered list of variants: best first, the plain C
+ * reference last. The reference is the definition; every other variant is measured against it.
  *
  * The life of a call:
- *   1. inputs and attributes are filled in, without addresses; at_op_shape() checks them and fills in
- *      the outputs;
+ *   1. inputs and attributes are filled in, without addresses; at_op_shape() checks them and fills
+ *      in the outputs;
  *   2. at_op_pick() finds the first variant that the device can run and that fits;
- *   3. at_prepare() lets it make its library plan, book scratch and ask for derived weights ("forms");
+ *   3. at_prepare() lets it make its library plan, book scratch and ask for derived weights
+ *      ("forms");
  *   4. the owner of the memory sets the addresses and calls run as often as it likes: run allocates
  *      nothing, enqueues on the stream it is given and never synchronises;
  *   5. at_release() frees what prepare made.
@@ -23,7 +24,7 @@
 extern "C" {
 #endif
 
-/* --- devices as kernels see them --------------------------------------------------------------- */
+/* --- devices as kernels see them -------------------------------------------------------------- */
 
 typedef enum at_device_kind { AT_CPU, AT_CUDA, AT_DEVICE_KIND_COUNT } at_device_kind;
 
@@ -49,7 +50,7 @@ typedef struct at_stream {
     void *native; /* cuda: CUstream */
 } at_stream;
 
-/* --- operands and attributes -------------------------------------------------------------------- */
+/* --- operands and attributes ------------------------------------------------------------------ */
 
 typedef enum at_role { AT_IN, AT_OUT, AT_INOUT } at_role;
 
@@ -58,7 +59,7 @@ enum {
     AT_BATCHED = 2,  /* its first axis is the sample: see AT_ROWS_INDEPENDENT */
     AT_WEIGHT = 4,   /* usually a parameter: a variant may ask for a form of it */
     AT_DENSE = 8,    /* never a pitched view: graphs and checks hand over dense tensors only */
-    AT_OVERLAY = 16, /* an output that may occupy the memory of the first input of its shape and type */
+    AT_OVERLAY = 16, /* an output that may take the memory of the first input of its kind */
 };
 
 typedef struct at_operand {
@@ -71,8 +72,8 @@ typedef struct at_operand {
 
 typedef enum at_attr_type { AT_ATTR_I64, AT_ATTR_F32, AT_ATTR_ENUM } at_attr_type;
 
-/* Attributes are int64_t, float, or an int that indexes 'choices' ("none|relu|gelu"). A run of equal
- * fields (pad[4]) is one attribute with a count. */
+/* Attributes are int64_t, float, or an int that indexes 'choices' ("none|relu|gelu"). A run of
+ * equal fields (pad[4]) is one attribute with a count. */
 typedef struct at_attr {
     const char *name;
     size_t offset;
@@ -81,36 +82,24 @@ typedef struct at_attr {
     const char *choices;
 } at_attr;
 
-#define AT_OPERAND(op, field, role, flags, dtype)                                                  \
-    {                                                                                              \
-        #field, offsetof(at_##op##_args, field), role, flags, dtype                                \
-    }
-#define AT_INT(op, field)                                                                          \
-    {                                                                                              \
-        #field, offsetof(at_##op##_args, field), AT_ATTR_I64, 1, NULL                              \
-    }
-#define AT_INTS(op, field, n)                                                                      \
-    {                                                                                              \
-        #field, offsetof(at_##op##_args, field), AT_ATTR_I64, n, NULL                              \
-    }
-#define AT_FLOAT(op, field)                                                                        \
-    {                                                                                              \
-        #field, offsetof(at_##op##_args, field), AT_ATTR_F32, 1, NULL                              \
-    }
-#define AT_ENUM(op, field, choices)                                                                \
-    {                                                                                              \
-        #field, offsetof(at_##op##_args, field), AT_ATTR_ENUM, 1, choices                          \
-    }
+/* clang-format off */
+#define AT_OPERAND(op, field, role, flags, dtype) \
+    { #field, offsetof(at_##op##_args, field), role, flags, dtype }
+#define AT_INT(op, field)         { #field, offsetof(at_##op##_args, field), AT_ATTR_I64, 1, NULL }
+#define AT_INTS(op, field, n)     { #field, offsetof(at_##op##_args, field), AT_ATTR_I64, n, NULL }
+#define AT_FLOAT(op, field)       { #field, offsetof(at_##op##_args, field), AT_ATTR_F32, 1, NULL }
+#define AT_ENUM(op, field, names) { #field, offsetof(at_##op##_args, field), AT_ATTR_ENUM, 1, names }
+/* clang-format on */
 
-/* --- variants ------------------------------------------------------------------------------------ */
+/* --- variants --------------------------------------------------------------------------------- */
 
 enum { AT_OPERANDS_MAX = 16, AT_ARGS_MAX = 1536, AT_FORM_KEY_MAX = 96, AT_FORMS_MAX = 3 };
 
 struct at_prepared;
 
-/* A derived weight: operand 'operand' in the layout that the variant computes from. The owner of the
- * weights makes it once per (parameter, key), with pack(), and passes its address in place of the
- * original's; plans share it. */
+/* A derived weight: operand 'operand' in the layout that the variant computes from. The owner of
+ * the weights makes it once per (parameter, key), with pack(), and passes its address in place of
+ * the original's; plans share it. */
 typedef struct at_form {
     int operand; /* index in the op's table */
     size_t bytes;
@@ -121,8 +110,8 @@ typedef struct at_form {
 
 /* What prepare asks for. Zeroed before prepare is called. */
 typedef struct at_prepared {
-    void *state;                  /* the variant's own; freed by its release() */
-    size_t scratch_bytes;         /* 64-byte aligned memory for the length of one run */
+    void *state;          /* the variant's own; freed by its release() */
+    size_t scratch_bytes; /* 64-byte aligned memory for the length of one run */
     at_form forms[AT_FORMS_MAX];
     int n_forms;
 } at_prepared;
@@ -141,8 +130,8 @@ typedef struct at_launch {
 } at_launch;
 
 enum {
-    /* A sample's bytes are the same alone and in any batch (operands marked AT_BATCHED). The harness
-     * proves it; exact plans use nothing else. */
+    /* A sample's bytes are the same alone and in any batch (operands marked AT_BATCHED). The
+     * harness proves it; exact plans use nothing else. */
     AT_ROWS_INDEPENDENT = 1,
     /* Rows are independent only when prepared with exact = true (a slower candidate). */
     AT_ROWS_WHEN_EXACT = 2,
@@ -155,7 +144,8 @@ typedef struct at_variant {
     int flags;
     bool (*fits)(const void *args); /* dtypes, shapes, pitches; NULL: always */
     /* The three below may be NULL: nothing to prepare, one candidate, nothing to free. */
-    at_status (*prepare)(const void *args, const at_prepare_in *in, at_prepared *out, at_error *err);
+    at_status (*prepare)(const void *args, const at_prepare_in *in, at_prepared *out,
+                         at_error *err);
     int (*candidates)(const void *args);
     void (*release)(at_prepared *);
     at_status (*run)(const void *args, const at_prepared *p, const at_launch *l);
@@ -184,18 +174,25 @@ typedef struct at_op {
 /* Writes one definition from the tables of a file:
  *   AT_DEFINE_OP(geglu, "y = a * gelu(g)", geglu_operands, geglu_attrs, geglu_shape, NULL,
  *                geglu_variants); an op without attributes passes at_no_attrs. */
-#define AT_DEFINE_OP(op, summary, operands, attrs, shape, flops, variants)                         \
-    const at_op at_op_##op = {                                                                     \
-        #op,   summary, sizeof(at_##op##_args), operands, (int)AT_COUNT(operands),                 \
-        attrs, (int)AT_COUNT(attrs), shape, flops, variants, (int)AT_COUNT(variants)               \
-    }
+#define AT_DEFINE_OP(op, summary, operands, attrs, shape, flops, variants) \
+    const at_op at_op_##op = { #op,                                        \
+                               summary,                                    \
+                               sizeof(at_##op##_args),                     \
+                               operands,                                   \
+                               (int)AT_COUNT(operands),                    \
+                               attrs,                                      \
+                               (int)AT_COUNT(attrs),                       \
+                               shape,                                      \
+                               flops,                                      \
+                               variants,                                   \
+                               (int)AT_COUNT(variants) }
 extern const at_attr at_no_attrs[1];
 
 /* Every op, in the order of ops.def. */
 AT_API const at_op *at_op_at(int i); /* NULL past the end */
 AT_API const at_op *at_op_named(const char *name);
 
-/* --- the life of a call --------------------------------------------------------------------------- */
+/* --- the life of a call ----------------------------------------------------------------------- */
 
 static inline at_view *at_operand_of(const at_op *op, void *args, int i)
 {
@@ -209,8 +206,8 @@ static inline const at_view *at_operand_in(const at_op *op, const void *args, in
 
 int at_operand_index(const at_op *op, const char *name); /* -1: none */
 
-/* Checks inputs (presence, type, pitch), asks the op's rule for the outputs, then removes the optional
- * outputs that are not in 'wanted' (bit i: operand i). */
+/* Checks inputs (presence, type, pitch), asks the op's rule for the outputs, then removes the
+ * optional outputs that are not in 'wanted' (bit i: operand i). */
 at_status at_op_shape(const at_op *op, void *args, uint32_t wanted, at_error *err);
 at_cost at_op_cost(const at_op *op, const void *args);
 
@@ -223,11 +220,11 @@ at_status at_prepare(const at_variant *v, const void *args, const at_prepare_in 
                      at_prepared *out, at_error *err);
 void at_release(const at_variant *v, at_prepared *p);
 
-/* --- args as text --------------------------------------------------------------------------------- */
+/* --- args as text ----------------------------------------------------------------------------- */
 
-/* "x=2,64,64,320 w=320,320,3,3:bf16 pad=1,1,1,1 act=relu": operands by their sizes (type after a colon,
- * else 'dtype' where the table leaves it open), attributes by their values. The language of cases,
- * benchmarks, messages and traces. */
+/* "x=2,64,64,320 w=320,320,3,3:bf16 pad=1,1,1,1 act=relu": operands by their sizes (type after a
+ * colon, else 'dtype' where the table leaves it open), attributes by their values. The language of
+ * cases, benchmarks, messages and traces. */
 at_status at_args_parse(const at_op *op, const char *text, at_dtype dtype, void *args,
                         at_error *err);
 /* The inverse, cut to fit. Only inputs are printed: they determine the outputs. */

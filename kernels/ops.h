@@ -1,11 +1,11 @@
 /* ops.h -- the args of every op: outputs first, then inputs, then attributes.
  *
- * Shapes stand beside the fields. B sample, H W height and width, L tokens, C channels, K inner size,
- * N outer size, D head size, R rows (all axes but the last), "..." any leading axes. T is the type of
- * the computation (f32, bf16, f16; f64 in references). "opt" fields may be absent: rank 0. Weights,
- * biases, gammas and betas may have any floating type of their own: they stay as their file had them.
- * Numbers that change from step to step are operands in device memory, so that a captured plan stays
- * valid; attributes are fixed when a plan is made.
+ * Shapes stand beside the fields. B sample, H W height and width, L tokens, C channels, K inner
+ * size, N outer size, D head size, R rows (all axes but the last), "..." any leading axes. T is the
+ * type of the computation (f32, bf16, f16; f64 in references). "opt" fields may be absent: rank 0.
+ * Weights, biases, gammas and betas may have any floating type of their own: they stay as their
+ * file had them. Numbers that change from step to step are operands in device memory, so that a
+ * captured plan stays valid; attributes are fixed when a plan is made.
  *
  * Sums are accumulated in f32 or better, and each output is rounded once. */
 #ifndef AT_KERNELS_OPS_H
@@ -21,18 +21,18 @@ extern "C" {
 #include "kernels/ops.def"
 #undef AT_OP
 
-/* --- convolution and products ------------------------------------------------------------------------ */
+/* --- convolution and products ----------------------------------------------------------------- */
 
 typedef enum at_pad_mode { AT_PAD_ZERO, AT_PAD_REFLECT } at_pad_mode;
 #define AT_PAD_MODES "zero|reflect"
 
 /* y = relu?(conv(x, w) + residual + bias) */
 typedef struct at_conv2d_args {
-    at_view y;        /* (B, Ho, Wo, Co) T, or y_dtype */
-    at_view x;        /* (B, H, W, Ci) T */
-    at_view w;        /* (Co, Ci, Kh, Kw) */
-    at_view bias;     /* (Co) opt */
-    at_view residual; /* (B, Ho, Wo, Co) type of y, opt */
+    at_view y;                 /* (B, Ho, Wo, Co) T, or y_dtype */
+    at_view x;                 /* (B, H, W, Ci) T */
+    at_view w;                 /* (Co, Ci, Kh, Kw) */
+    at_view bias;              /* (Co) opt */
+    at_view residual;          /* (B, Ho, Wo, Co) type of y, opt */
     int64_t stride[2], pad[4]; /* vertical, horizontal; top, left, bottom, right */
     int pad_mode;              /* at_pad_mode */
     int relu;                  /* no|yes */
@@ -61,7 +61,13 @@ typedef struct at_conv2d_wgrad_args {
 } at_conv2d_wgrad_args;
 
 #define AT_ACTS "none|relu|gelu|quick_gelu|silu"
-typedef enum at_act { AT_ACT_NONE, AT_ACT_RELU, AT_ACT_GELU, AT_ACT_QUICK_GELU, AT_ACT_SILU } at_act;
+typedef enum at_act {
+    AT_ACT_NONE,
+    AT_ACT_RELU,
+    AT_ACT_GELU,
+    AT_ACT_QUICK_GELU,
+    AT_ACT_SILU
+} at_act;
 
 /* z = x_scale * w_scale * (x w^T) + bias + residual; y = act(z) / y_scale */
 typedef struct at_linear_args {
@@ -122,10 +128,10 @@ typedef struct at_lora_args {
     float scale;      /* alpha / rank */
 } at_lora_args;
 
-/* --- attention ------------------------------------------------------------------------------------------- */
+/* --- attention -------------------------------------------------------------------------------- */
 
-/* o = softmax(scale q k^T + mask) v, head by head. With causal, query i of sample b sees keys
- * j <= i + (len_b - Lq); keys >= len_b are never seen. A row that sees nothing is zero, its lse -inf. */
+/* o = softmax(scale q k^T + mask) v, head by head. With causal, query i of sample b sees keys j <=
+ * i + (len_b - Lq); keys >= len_b are never seen. A row that sees nothing is zero, its lse -inf. */
 typedef struct at_attention_args {
     at_view o;       /* (B, Lq, H*D) T */
     at_view lse;     /* (B, H, Lq) f32 opt: log of the sum of exponentials, for backward */
@@ -154,20 +160,20 @@ typedef struct at_kv_append_args {
     at_view pos;              /* (B) i32 */
 } at_kv_append_args;
 
-/* --- norms and statistics ---------------------------------------------------------------------------------- */
+/* --- norms and statistics --------------------------------------------------------------------- */
 
 /* v = x | x2 on channels, + add per sample; y = silu?((v - mean) * rstd * gamma + beta) / y_scale.
  * Groups may straddle the seam between x and x2. */
 typedef struct at_group_norm_args {
-    at_view y;      /* (B, ..., C) T, or f8 when y_scale is there */
-    at_view mean;   /* (B, G) f32 opt */
-    at_view rstd;   /* (B, G) f32 opt */
-    at_view y_amax; /* (1) f32 opt */
-    at_view x;      /* (B, ..., C1) T */
-    at_view x2;     /* (B, ..., C2) T opt */
-    at_view add;    /* (B, C) T opt: the time embedding */
-    at_view gamma;  /* (C), C = C1 + C2 */
-    at_view beta;   /* (C) */
+    at_view y;       /* (B, ..., C) T, or f8 when y_scale is there */
+    at_view mean;    /* (B, G) f32 opt */
+    at_view rstd;    /* (B, G) f32 opt */
+    at_view y_amax;  /* (1) f32 opt */
+    at_view x;       /* (B, ..., C1) T */
+    at_view x2;      /* (B, ..., C2) T opt */
+    at_view add;     /* (B, C) T opt: the time embedding */
+    at_view gamma;   /* (C), C = C1 + C2 */
+    at_view beta;    /* (C) */
     at_view y_scale; /* (1) f32 opt */
     int64_t groups;
     float eps;
@@ -189,23 +195,23 @@ typedef struct at_group_norm_bwd_args {
 
 /* y = (x - mean) * rstd * gamma + beta over the last axis */
 typedef struct at_layer_norm_args {
-    at_view y;      /* (..., C) T, or f8 when y_scale is there */
-    at_view mean;   /* (R) f32 opt */
-    at_view rstd;   /* (R) f32 opt */
-    at_view y_amax; /* (1) f32 opt */
-    at_view x;      /* (..., C) T */
-    at_view gamma;  /* (C) opt */
-    at_view beta;   /* (C) opt */
+    at_view y;       /* (..., C) T, or f8 when y_scale is there */
+    at_view mean;    /* (R) f32 opt */
+    at_view rstd;    /* (R) f32 opt */
+    at_view y_amax;  /* (1) f32 opt */
+    at_view x;       /* (..., C) T */
+    at_view gamma;   /* (C) opt */
+    at_view beta;    /* (C) opt */
     at_view y_scale; /* (1) f32 opt */
     float eps;
 } at_layer_norm_args;
 
 typedef struct at_layer_norm_bwd_args {
-    at_view dx;     /* (..., C) T */
-    at_view dgamma; /* (C) f32 opt */
-    at_view dbeta;  /* (C) f32 opt */
-    at_view dy, x;  /* (..., C) T */
-    at_view gamma;  /* (C) opt */
+    at_view dx;         /* (..., C) T */
+    at_view dgamma;     /* (C) f32 opt */
+    at_view dbeta;      /* (C) f32 opt */
+    at_view dy, x;      /* (..., C) T */
+    at_view gamma;      /* (C) opt */
     at_view mean, rstd; /* (R) f32 */
 } at_layer_norm_bwd_args;
 
@@ -225,10 +231,10 @@ typedef struct at_instance_norm_args {
 } at_instance_norm_args;
 
 typedef struct at_instance_norm_bwd_args {
-    at_view dx;     /* as x */
-    at_view dgamma; /* (C) f32 opt */
-    at_view dbeta;  /* (C) f32 opt */
-    at_view dy, x;  /* (B, ..., C) T */
+    at_view dx;          /* as x */
+    at_view dgamma;      /* (C) f32 opt */
+    at_view dbeta;       /* (C) f32 opt */
+    at_view dy, x;       /* (B, ..., C) T */
     at_view gamma, beta; /* (C) opt */
     at_view mean, rstd;  /* (B, C) f32 */
     int relu;
@@ -236,8 +242,8 @@ typedef struct at_instance_norm_bwd_args {
 
 /* t = (x - x_mean) / x_std * std + mean; y = x + alpha * (t - x) */
 typedef struct at_adain_args {
-    at_view y;            /* (B, ..., C) T */
-    at_view x;            /* (B, ..., C) T */
+    at_view y;             /* (B, ..., C) T */
+    at_view x;             /* (B, ..., C) T */
     at_view x_mean, x_std; /* (B, C) f32: of the content */
     at_view mean, std;     /* (B, C) or (1, C) f32: of the style */
     float alpha;
@@ -252,8 +258,8 @@ typedef struct at_mean_std_args {
 } at_mean_std_args;
 
 typedef struct at_mean_std_bwd_args {
-    at_view dx; /* as x */
-    at_view x;  /* (B, ..., C) T */
+    at_view dx;                     /* as x */
+    at_view x;                      /* (B, ..., C) T */
     at_view mean, std, dmean, dstd; /* (B, C) f32 */
     int unbiased;
 } at_mean_std_bwd_args;
@@ -280,10 +286,19 @@ typedef struct at_l2_normalize_bwd_args {
     float eps;
 } at_l2_normalize_bwd_args;
 
-/* --- elementwise --------------------------------------------------------------------------------------------- */
+/* --- elementwise ------------------------------------------------------------------------------ */
 
 typedef enum at_unary_kind {
-    AT_SILU, AT_GELU, AT_QUICK_GELU, AT_RELU, AT_SIGMOID, AT_TANH, AT_EXP, AT_CLAMP, AT_SCALE, AT_SQRT
+    AT_SILU,
+    AT_GELU,
+    AT_QUICK_GELU,
+    AT_RELU,
+    AT_SIGMOID,
+    AT_TANH,
+    AT_EXP,
+    AT_CLAMP,
+    AT_SCALE,
+    AT_SQRT
 } at_unary_kind;
 #define AT_UNARY_KINDS "silu|gelu|quick_gelu|relu|sigmoid|tanh|exp|clamp|scale|sqrt"
 
@@ -323,9 +338,9 @@ typedef struct at_lerp_args {
 
 /* x = a | g on the last axis; y = a * gelu(g) / y_scale */
 typedef struct at_geglu_args {
-    at_view y;      /* (..., C) T, or f8 when y_scale is there */
-    at_view y_amax; /* (1) f32 opt */
-    at_view x;      /* (..., 2C) T */
+    at_view y;       /* (..., C) T, or f8 when y_scale is there */
+    at_view y_amax;  /* (1) f32 opt */
+    at_view x;       /* (..., 2C) T */
     at_view y_scale; /* (1) f32 opt */
 } at_geglu_args;
 
@@ -336,7 +351,8 @@ typedef struct at_geglu_bwd_args {
 } at_geglu_bwd_args;
 
 #define AT_CAST_TYPES "f32|bf16|f16|f8|f64|i32|i64|u8"
-/* y = x * scale (f8 to others) or x / scale (others to f8), in y's type; integers truncate and saturate */
+/* y = x * scale (f8 to others) or x / scale (others to f8), in y's type; integers truncate and
+ * saturate */
 typedef struct at_cast_args {
     at_view y;     /* (..., C) */
     at_view amax;  /* (1) f32 opt: largest |x| */
@@ -353,10 +369,16 @@ typedef struct at_fill_args {
     int to; /* AT_CAST_TYPES */
 } at_fill_args;
 
-/* What is summed away: everything but the last axis; the last axis; the positions of each sample; all;
- * or the leading axes beyond the last 'keep' ones (the opposite of AT_SUFFIX). */
-typedef enum at_over { AT_OVER_ROWS, AT_OVER_COLS, AT_OVER_POSITIONS, AT_OVER_ALL, AT_OVER_LEADING } at_over;
-#define AT_OVERS "rows|cols|positions|all|leading"
+/* What is summed away: everything but the last axis; the last axis; the positions of each sample;
+ * all; or the leading axes beyond the last 'keep' ones (the opposite of AT_SUFFIX). */
+typedef enum at_over {
+    AT_OVER_ROWS,
+    AT_OVER_COLS,
+    AT_OVER_POSITIONS,
+    AT_OVER_ALL,
+    AT_OVER_LEADING
+} at_over;
+#define AT_OVERS        "rows|cols|positions|all|leading"
 #define AT_REDUCE_KINDS "sum|mean|sum_squares"
 
 /* y = acc + reduction of x */
@@ -369,7 +391,8 @@ typedef struct at_reduce_args {
     int64_t keep;
 } at_reduce_args;
 
-/* The opposite: y of shape 'size' = scale * x laid over it by 'spread' (suffix, per_sample, scalar) */
+/* The opposite: y of shape 'size' = scale * x laid over it by 'spread' (suffix, per_sample,
+ * scalar) */
 typedef struct at_broadcast_args {
     at_view y; /* size, in 'to' */
     at_view x; /* as binary's b */
@@ -379,7 +402,7 @@ typedef struct at_broadcast_args {
     int to;      /* AT_CAST_TYPES */
 } at_broadcast_args;
 
-/* --- moving ------------------------------------------------------------------------------------------------------ */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 /* y = x0 | x1 | x2 | x3 along 'axis' */
 typedef struct at_concat_args {
@@ -423,7 +446,7 @@ typedef struct at_embedding_bwd_args {
     int64_t vocabulary;
 } at_embedding_bwd_args;
 
-/* --- pictures ------------------------------------------------------------------------------------------------------ */
+/* --- pictures --------------------------------------------------------------------------------- */
 
 /* y(i, j) = x(floor(i * H / Ho), floor(j * W / Wo)) */
 typedef struct at_upsample_nearest_args {
@@ -432,7 +455,7 @@ typedef struct at_upsample_nearest_args {
 } at_upsample_nearest_args;
 
 typedef struct at_upsample_nearest_bwd_args {
-    at_view dx, dy; /* (B, H, W, C), (B, Ho, Wo, C) T */
+    at_view dx, dy;  /* (B, H, W, C), (B, Ho, Wo, C) T */
     int64_t size[2]; /* H, W */
 } at_upsample_nearest_bwd_args;
 
@@ -472,8 +495,8 @@ typedef struct at_resize_args {
 
 /* y = (x * scale - mean[c]) / std[c] */
 typedef struct at_image_to_tensor_args {
-    at_view y; /* (B, H, W, C) in 'to' */
-    at_view x; /* (B, H, W, C) u8 */
+    at_view y;             /* (B, H, W, C) in 'to' */
+    at_view x;             /* (B, H, W, C) u8 */
     float mean[4], std[4]; /* std 0: 1 */
     float scale;
     int to; /* AT_CAST_TYPES */
@@ -488,9 +511,10 @@ typedef struct at_tensor_to_image_args {
     int rounding; /* AT_ROUNDINGS */
 } at_tensor_to_image_args;
 
-/* --- drawing -------------------------------------------------------------------------------------------------------- */
+/* --- drawing ---------------------------------------------------------------------------------- */
 
-/* w_i = exp(-ln(max_period) * i / (dim / 2 - shift)); y = sin(t w) | cos(t w), or cos first with flip */
+/* w_i = exp(-ln(max_period) * i / (dim / 2 - shift)); y = sin(t w) | cos(t w), or cos first with
+ * flip */
 typedef struct at_timestep_embedding_args {
     at_view y; /* (R, dim) in 'to' */
     at_view t; /* (R) f32 */
@@ -500,8 +524,8 @@ typedef struct at_timestep_embedding_args {
     int to;   /* AT_CAST_TYPES */
 } at_timestep_embedding_args;
 
-/* Philox4x32-10 keyed by seed; element i of sample b depends on (seed, purpose, step, sample_b, i) only.
- * uniform is in [0, 1) with 24 bits; normal is Box-Muller of two such numbers. */
+/* Philox4x32-10 keyed by seed; element i of sample b depends on (seed, purpose, step, sample_b, i)
+ * only. uniform is in [0, 1) with 24 bits; normal is Box-Muller of two such numbers. */
 typedef struct at_random_args {
     at_view y;      /* (B, ...) of shape 'size', in 'to' */
     at_view key;    /* (3) i64: seed, purpose, step */
@@ -534,8 +558,9 @@ typedef struct at_argmax_args {
     at_view x; /* (..., C) T */
 } at_argmax_args;
 
-/* Nucleus sampling: softmax(x / temperature), the top_k largest (0: all), of those the fewest whose sum
- * reaches top_p; then the first whose running sum, in falling order, exceeds u times their total. */
+/* Nucleus sampling: softmax(x / temperature), the top_k largest (0: all), of those the fewest whose
+ * sum reaches top_p; then the first whose running sum, in falling order, exceeds u times their
+ * total. */
 typedef struct at_sample_top_args {
     at_view y; /* (R) i32 */
     at_view x; /* (R, C) T */
@@ -544,7 +569,7 @@ typedef struct at_sample_top_args {
     float top_p, temperature;
 } at_sample_top_args;
 
-/* --- learning --------------------------------------------------------------------------------------------------------- */
+/* --- learning --------------------------------------------------------------------------------- */
 
 /* loss = mean over samples of weight_b * mean of f(x - target); f is the square, or with delta > 0
  * Huber's: d^2 / 2 inside delta, delta * (|d| - delta / 2) outside */
@@ -601,7 +626,8 @@ typedef struct at_clip_factor_args {
 } at_clip_factor_args;
 
 /* Optimizers change w and their states in place; w_low is the same weights rounded for computing.
- * hyper (device memory): learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor (clipping, averaging). */
+ * hyper (device memory): learning rate, 1 - beta1^t, 1 - beta2^t, gradient factor (clipping,
+ * averaging). */
 enum { AT_HYPER_LR, AT_HYPER_BIAS1, AT_HYPER_BIAS2, AT_HYPER_FACTOR, AT_HYPERS };
 
 /* As torch's AdamW: w *= 1 - lr * decay; w -= lr * (m / bias1) / (sqrt(v / bias2) + eps) */
@@ -630,15 +656,15 @@ typedef struct at_adamw8bit_args {
 
 /* u = sign(beta1 m + (1 - beta1) g); w -= lr * (u + decay * w); m = beta2 m + (1 - beta2) g */
 typedef struct at_lion_args {
-    at_view w, m; /* (...) f32, in place */
+    at_view w, m;  /* (...) f32, in place */
     at_view w_low; /* opt */
     at_view g, hyper;
     float beta1, beta2, decay;
     int low;
 } at_lion_args;
 
-/* Adafactor for a matrix with factored second moments and no first moment, as transformers' Adafactor
- * with relative_step=False, scale_parameter=False: beta2_t comes as hyper[BIAS2]. */
+/* Adafactor for a matrix with factored second moments and no first moment, as transformers'
+ * Adafactor with relative_step=False, scale_parameter=False: beta2_t comes as hyper[BIAS2]. */
 typedef struct at_adafactor_args {
     at_view w;        /* (N, K) f32, in place */
     at_view row, col; /* (N), (K) f32, in place */

@@ -111,7 +111,7 @@ AT_INLINE void at_panel_add(float *out, const float *rows, int64_t stride, const
     }
 }
 
-/* --- rows into panels and back ------------------------------------------------------------------------ */
+/* --- rows into panels and back ---------------------------------------------------------------- */
 
 /* Lane l of the pair (a, b) after blocks of h lanes have been exchanged across the diagonal. */
 #define AT_SWAP_LOW(l, h) ((l) & (h) ? AT_LANES + (l) - (h) : (l))
@@ -249,7 +249,7 @@ AT_OUTLINE void at_rows_load(float *out, int64_t stride, const void *rows, int64
     AT_OF_TYPE(type, at_rows_load_as, (out, stride, rows, pitch), n, d, d_padded);
 }
 
-/* --- 2^x ------------------------------------------------------------------------------------------------ */
+/* --- 2^x -------------------------------------------------------------------------------------- */
 
 /* 2^x for x <= 126, by a polynomial of degree 5 (relative error 7.5e-8) or 4 (2.6e-6: enough where the
  * result is rounded to bf16). Below -126 it stays at 2^-126; what must be 0 is set to 0 by its mask. */

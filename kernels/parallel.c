@@ -1,4 +1,5 @@
-/* parallel.c -- OpenMP, because the product library brings it: two pools would fight for the cores. */
+/* parallel.c -- OpenMP, because the product library brings it: two pools would fight for the
+ * cores. */
 #include "kernels/parallel.h"
 
 #include <omp.h>

@@ -5,19 +5,20 @@
 
 #include "kernels/op.h"
 
-/* Works on indices [begin, end); 'worker' is below the stream's number of threads and names a thread's
- * own piece of scratch. */
+/* Works on indices [begin, end); 'worker' is below the stream's number of threads and names a
+ * thread's own piece of scratch. */
 typedef void (*at_part_fn)(void *ctx, int64_t begin, int64_t end, int worker);
 
 /* Cuts [0, n) into parts of 'grain' and works them off, neighbouring parts on one thread. */
 void at_parallel(const at_stream *stream, int64_t n, int64_t grain, at_part_fn fn, void *ctx);
 
 /* The same for parts of unequal weight: each thread takes the next one when it is free. */
-void at_parallel_uneven(const at_stream *stream, int64_t n, int64_t grain, at_part_fn fn, void *ctx);
+void at_parallel_uneven(const at_stream *stream, int64_t n, int64_t grain, at_part_fn fn,
+                        void *ctx);
 
-/* Walks through views of equal shape run by run, a run being contiguous in all of them: 'first' holds,
- * for each view, the index of the run's first element. Dense views are one long run cut into equal
- * parts; otherwise a run is a row. */
+/* Walks through views of equal shape run by run, a run being contiguous in all of them: 'first'
+ * holds, for each view, the index of the run's first element. Dense views are one long run cut into
+ * equal parts; otherwise a run is a row. */
 enum { AT_RUN_VIEWS_MAX = 5 };
 typedef void (*at_run_part_fn)(void *ctx, const int64_t *first, int64_t n);
 void at_parallel_runs(const at_stream *stream, const at_view *const *views, int n_views,

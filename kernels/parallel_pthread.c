@@ -1,5 +1,6 @@
-/* parallel_pthread.c -- the same loops on plain threads, for the thread sanitizer: it cannot see into
- * OpenMP's run-time library. Threads are started anew for each call; speed does not matter here. */
+/* parallel_pthread.c -- the same loops on plain threads, for the thread sanitizer: it cannot see
+ * into OpenMP's run-time library. Threads are started anew for each call; speed does not matter
+ * here. */
 #include <pthread.h>
 
 #include "kernels/parallel.h"

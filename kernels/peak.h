@@ -1,13 +1,14 @@
-/* peak.h -- loops that do nothing but what the processor does fastest: the figures that shares of the
- * machine's peak are taken of. Each works on one thread; the caller starts as many as it wants to load. */
+/* peak.h -- loops that do nothing but what the processor does fastest: the figures that shares of
+ * the machine's peak are taken of. Each works on one thread; the caller starts as many as it wants
+ * to load. */
 #ifndef AT_KERNELS_PEAK_H
 #define AT_KERNELS_PEAK_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Each returns the floating point operations that it did. 'sink' takes a result, so that the loop cannot
- * be left out. */
+/* Each returns the floating point operations that it did. 'sink' takes a result, so that the loop
+ * cannot be left out. */
 typedef double at_peak_fn(int64_t rounds, float *sink);
 /* Reads 'bytes' at 'from'; copies them to 'to' with ordinary or with streaming stores. */
 typedef float at_read_fn(const void *from, size_t bytes);

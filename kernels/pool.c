@@ -4,7 +4,7 @@
 #include "kernels/shape.h"
 #include "kernels/variants.h"
 
-/* --- windows ----------------------------------------------------------------------------------------- */
+/* --- windows ---------------------------------------------------------------------------------- */
 
 /* How many windows of 'kernel' positions, 'stride' apart, an axis of n positions has. With ceil, one more
  * that is cut off, as long as it still starts inside. */
@@ -48,7 +48,7 @@ static at_status pooled_shape(const char *op, at_view *y, const at_view *x, cons
     return AT_OK;
 }
 
-/* --- largest ------------------------------------------------------------------------------------------ */
+/* --- largest ---------------------------------------------------------------------------------- */
 
 static const at_operand max_pool2d_operands[] = {
     AT_OPERAND(max_pool2d, y, AT_OUT, AT_BATCHED, AT_NONE),
@@ -147,7 +147,7 @@ static at_status max_pool2d_bwd_ref(const void *args, const at_prepared *p, cons
     return AT_OK;
 }
 
-/* --- mean --------------------------------------------------------------------------------------------- */
+/* --- mean ------------------------------------------------------------------------------------- */
 
 static const at_operand avg_pool2d_operands[] = {
     AT_OPERAND(avg_pool2d, y, AT_OUT, AT_BATCHED, AT_NONE),
@@ -231,7 +231,7 @@ static at_status avg_pool2d_bwd_ref(const void *args, const at_prepared *p, cons
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------------------ */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static double max_pool2d_flops(const void *args)
 {

@@ -42,7 +42,7 @@ AT_INLINE at_vf larger(at_vf v, at_vf best)
     return at_vf_select(v != v, v, at_vf_max(v, best));
 }
 
-/* --- largest ------------------------------------------------------------------------------------------ */
+/* --- largest ---------------------------------------------------------------------------------- */
 
 /* Channels [i, i + n * AT_LANES), or the first 'rest' of a vector where rest is not 0. */
 AT_INLINE void largest_vectors(at_dtype type, void *y, const window *s, int64_t i, int n, int rest)
@@ -112,7 +112,7 @@ at_status AT_SIMD(at_max_pool2d)(const void *args, const at_prepared *p, const a
     return AT_OK;
 }
 
-/* --- gradient of the largest, windows that do not overlap ------------------------------------------------ */
+/* --- gradient of the largest, windows that do not overlap ------------------------------------- */
 
 /* Writes dy where a vector of channels has its first largest element in the window, else 0. 'to' is the
  * same window of dx. */
@@ -183,7 +183,7 @@ static void route_part(void *ctx, int64_t begin, int64_t end, int worker)
         route_rows(AT_F16, a, begin, end);
 }
 
-/* --- gradient of the largest, any windows ----------------------------------------------------------------- */
+/* --- gradient of the largest, any windows ----------------------------------------------------- */
 
 /* Adds to 'sum' the dy of one window in the lanes where the position (row, col) of it is its first
  * largest. */
@@ -263,7 +263,7 @@ at_status AT_SIMD(at_max_pool2d_bwd)(const void *args, const at_prepared *p, con
     return AT_OK;
 }
 
-/* --- mean --------------------------------------------------------------------------------------------- */
+/* --- mean ------------------------------------------------------------------------------------- */
 
 at_status AT_SIMD(at_avg_pool2d)(const void *args, const at_prepared *p, const at_launch *l)
 {

@@ -24,7 +24,9 @@ static void run_runs(void *ctx, int64_t begin, int64_t end, int worker)
 void at_parallel_runs(const at_stream *stream, const at_view *const *views, int n_views,
                       at_run_part_fn fn, void *ctx)
 {
-    enum { DENSE_GRAIN = 8192 }; /* elements: large against the cost of a part, small against a core's L2 */
+    enum {
+        DENSE_GRAIN = 8192
+    }; /* elements: large against the cost of a part, small against a core's L2 */
     runs w = { at_cols(views[0]), { 0 }, n_views, true, fn, ctx };
     AT_ASSERT(n_views <= AT_RUN_VIEWS_MAX, "%d views", n_views);
     for (int i = 0; i < n_views; i++) {

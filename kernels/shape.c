@@ -43,8 +43,8 @@ at_status at_expect_rank(const char *op, const char *name, const at_view *v, int
 {
     if (!at_has(v) || (v->rank >= low && v->rank <= high))
         return AT_OK;
-    return at_fail(err, AT_INVALID, "%s: %s has %d axes, expected %d to %d", op, name,
-                   (int)v->rank, low, high);
+    return at_fail(err, AT_INVALID, "%s: %s has %d axes, expected %d to %d", op, name, (int)v->rank,
+                   low, high);
 }
 
 at_status at_expect_float(const char *op, const char *name, const at_view *v, at_error *err)
@@ -59,7 +59,8 @@ at_status at_expect_wide(const char *op, const char *name, const at_view *v, at_
 {
     if (!at_has(v) || v->dtype == AT_F32 || v->dtype == AT_F64)
         return AT_OK;
-    return at_fail(err, AT_INVALID, "%s: %s is %s, expected f32", op, name, at_dtype_name(v->dtype));
+    return at_fail(err, AT_INVALID, "%s: %s is %s, expected f32", op, name,
+                   at_dtype_name(v->dtype));
 }
 
 at_view at_view_like(const at_view *v, at_dtype dtype)
@@ -86,7 +87,9 @@ at_view at_view_matrix(at_dtype dtype, int64_t rows, int64_t cols)
 
 at_dtype at_cast_type(int choice)
 {
-    static const at_dtype types[] = { AT_F32, AT_BF16, AT_F16, AT_F8, AT_F64, AT_I32, AT_I64, AT_U8 };
+    static const at_dtype types[] = {
+        AT_F32, AT_BF16, AT_F16, AT_F8, AT_F64, AT_I32, AT_I64, AT_U8
+    };
     return types[choice];
 }
 

@@ -19,11 +19,11 @@ at_status at_expect_float(const char *op, const char *name, const at_view *v, at
 at_status at_expect_wide(const char *op, const char *name, const at_view *v, at_error *err);
 
 /* Returns from a shape rule at the first check that fails. */
-#define AT_TRY(call)                                                                               \
-    do {                                                                                           \
-        at_status try_status = (call);                                                             \
-        if (try_status != AT_OK)                                                                   \
-            return try_status;                                                                     \
+#define AT_TRY(call)                   \
+    do {                               \
+        at_status try_status = (call); \
+        if (try_status != AT_OK)       \
+            return try_status;         \
     } while (0)
 
 /* A dense view of the same sizes in another type. */

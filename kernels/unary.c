@@ -22,7 +22,7 @@ static at_status unary_shape(void *args, at_error *err)
     return AT_OK;
 }
 
-/* --- reference ------------------------------------------------------------------------------------- */
+/* --- reference -------------------------------------------------------------------------------- */
 
 static double sigmoid(double x)
 {
@@ -77,7 +77,7 @@ static at_status unary_ref(const void *args, const at_prepared *p, const at_laun
     return AT_OK;
 }
 
-/* --- gradient -------------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 static const at_operand unary_bwd_operands[] = {
     AT_OPERAND(unary_bwd, dx, AT_OUT, AT_BATCHED | AT_OVERLAY, AT_NONE),
@@ -112,7 +112,7 @@ static at_status unary_bwd_ref(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- variants -------------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool is_simd_type(at_dtype t)
 {

@@ -1,21 +1,11 @@
-/* unary_simd.c -- bound by memory: one load, the function, one store; the target is the bandwidth. */
+/* unary_simd.c -- bound by memory: one load, the function, one store; the target is the
+ * bandwidth. */
 #include "kernels/ops.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
 
 AT_SIMD_DECLARE(at_unary);
 AT_SIMD_DECLARE(at_unary_bwd);
-
-AT_INLINE at_vf tanh_of(at_vf x)
-{
-    /* 1 - 2 / (e^2x + 1) loses its digits near 0, where the odd series takes over. */
-    at_vf e = at_vf_exp(x + x), s = x * x;
-    at_vf large = at_vf_set(1.0f) - at_vf_set(2.0f) / (e + at_vf_set(1.0f));
-    at_vf q = at_vf_fma(s, at_vf_set(-0.053968254f), at_vf_set(0.13333333f));
-    q = at_vf_fma(q, s, at_vf_set(-0.33333333f));
-    at_vf small = at_vf_fma(x * s, q, x);
-    return at_vf_select(at_vf_abs(x) < at_vf_set(0.15f), small, large);
-}
 
 AT_INLINE at_vf apply(int kind, at_vf x, at_vf a, at_vf b)
 {
@@ -25,7 +15,7 @@ AT_INLINE at_vf apply(int kind, at_vf x, at_vf a, at_vf b)
     case AT_QUICK_GELU: return x * at_vf_sigmoid(x * at_vf_set(1.702f));
     case AT_RELU: return at_vf_max(x, (at_vf){ 0 });
     case AT_SIGMOID: return at_vf_sigmoid(x);
-    case AT_TANH: return tanh_of(x);
+    case AT_TANH: return at_vf_tanh(x);
     case AT_EXP: return at_vf_exp(x);
     case AT_CLAMP: return at_vf_min(at_vf_max(x, a), b);
     case AT_SCALE: return at_vf_fma(a, x, b);
@@ -37,18 +27,16 @@ AT_INLINE at_vf apply(int kind, at_vf x, at_vf a, at_vf b)
 AT_INLINE at_vf slope(int kind, at_vf x, at_vf a, at_vf b)
 {
     const at_vf one = at_vf_set(1.0f), zero = { 0 };
-    at_vf s;
+    at_vf s, p;
     switch ((at_unary_kind)kind) {
     case AT_SILU: s = at_vf_sigmoid(x); return s * at_vf_fma(x, one - s, one);
-    case AT_GELU:
-        s = at_vf_exp(x * x * at_vf_set(-0.5f)) * at_vf_set(0.39894228f);
-        return at_vf_fma(x, s, at_vf_set(0.5f) * (one + at_vf_erf(x * at_vf_set(0.70710678f))));
+    case AT_GELU: p = at_vf_normal(x, &s); return at_vf_fma(x, s, p);
     case AT_QUICK_GELU:
         s = at_vf_sigmoid(x * at_vf_set(1.702f));
         return s * at_vf_fma(x * at_vf_set(1.702f), one - s, one);
     case AT_RELU: return at_vf_select(x > zero, one, zero);
     case AT_SIGMOID: s = at_vf_sigmoid(x); return s * (one - s);
-    case AT_TANH: s = tanh_of(x); return one - s * s;
+    case AT_TANH: s = at_vf_tanh(x); return one - s * s;
     case AT_EXP: return at_vf_exp(x);
     case AT_CLAMP: return at_vf_select((x >= a) & (x <= b), one, zero);
     case AT_SCALE: return a;
@@ -57,8 +45,8 @@ AT_INLINE at_vf slope(int kind, at_vf x, at_vf a, at_vf b)
     return one;
 }
 
-/* One row of f(x), or of f'(x) dy when dy is there. Constant 'kind' and 'type' make a loop of its own
- * for each pair. */
+/* One row of f(x), or of f'(x) dy when dy is there. Constant 'kind' and 'type' make a loop of its
+ * own for each pair. */
 AT_INLINE void row_of(int kind, at_dtype type, void *y, const void *x, const void *dy, int64_t n,
                       at_vf a, at_vf b)
 {
@@ -107,7 +95,7 @@ AT_INLINE void row_of_kind(int kind, at_dtype type, void *y, const void *x, cons
 #undef ROW
 }
 
-/* --- the two ops ------------------------------------------------------------------------------------ */
+/* --- the two ops ------------------------------------------------------------------------------ */
 
 static void forward_run(void *ctx, const int64_t *first, int64_t n)
 {

@@ -49,7 +49,7 @@ static at_status upsample_nearest_ref(const void *args, const at_prepared *p, co
     return AT_OK;
 }
 
-/* --- gradient -------------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 static const at_operand upsample_nearest_bwd_operands[] = {
     AT_OPERAND(upsample_nearest_bwd, dx, AT_OUT, AT_BATCHED, AT_NONE),
@@ -99,7 +99,7 @@ static double upsample_nearest_bwd_flops(const void *args)
     return (double)at_elements(&((const at_upsample_nearest_bwd_args *)args)->dy);
 }
 
-/* --- variants -------------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool upsample_nearest_bwd_fits(const void *args)
 {

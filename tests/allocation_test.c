@@ -1,11 +1,11 @@
 /* allocation_test.c -- running a plan allocates nothing: every call of malloc and its kin in this
  * process, libraries included, is counted while a plan runs. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,7 +51,8 @@ int posix_memalign(void **p, size_t align, size_t bytes)
     return *p ? 0 : 12;
 }
 
-static at_tensor param(at_graph *g, at_params *params, const char *name, int rank, const int64_t *size)
+static at_tensor param(at_graph *g, at_params *params, const char *name, int rank,
+                       const int64_t *size)
 {
     at_error err;
     at_param *p = at_params_add(params, name, AT_F32, rank, size, &err);
@@ -68,18 +69,19 @@ static void describe(at_graph *g, at_params *params)
     at_tensor w = param(g, params, "conv", 4, (const int64_t[]){ 32, 32, 3, 3 });
     at_tensor h = at_conv2d(g, (at_conv){ .x = x, .w = w, .pad = 1 });
     at_tensor gamma = param(g, params, "gamma", 1, c), beta = param(g, params, "beta", 1, c);
-    h = at_group_norm(g, (at_group){ .x = h, .gamma = gamma, .beta = beta, .groups = 8, .eps = 1e-5f,
-                                     .silu = true });
+    h = at_group_norm(
+        g, (at_group){
+               .x = h, .gamma = gamma, .beta = beta, .groups = 8, .eps = 1e-5f, .silu = true });
     h = at_graph_reshape(g, h, 3, tokens);
-    at_tensor qkv = at_linear(g, h, param(g, params, "qkv", 2, (const int64_t[]){ 96, 32 }), none, none,
-                              AT_ACT_NONE);
+    at_tensor qkv = at_linear(g, h, param(g, params, "qkv", 2, (const int64_t[]){ 96, 32 }), none,
+                              none, AT_ACT_NONE);
     h = at_attention(g, (at_attend){ .q = at_graph_slice_cols(g, qkv, 0, 32),
                                      .k = at_graph_slice_cols(g, qkv, 32, 32),
                                      .v = at_graph_slice_cols(g, qkv, 64, 32),
                                      .heads = 2 });
     h = at_layer_norm(g, h, gamma, beta, 1e-5f);
-    h = at_geglu(g, at_linear(g, h, param(g, params, "up", 2, (const int64_t[]){ 128, 32 }), none, none,
-                              AT_ACT_NONE));
+    h = at_geglu(g, at_linear(g, h, param(g, params, "up", 2, (const int64_t[]){ 128, 32 }), none,
+                              none, AT_ACT_NONE));
     at_tensor target = at_graph_input(g, "target", AT_F32, 3, (const int64_t[]){ 2, 256, 64 });
     at_tensor loss = at_mse(g, h, target, none, 0);
     at_graph_output(g, loss, "loss");
@@ -102,7 +104,7 @@ static void running_allocates_nothing(void **state)
         fail_msg("%s", err.text);
     int before = calls;
     free(malloc(1));
-    assert_int_equal(calls, before + 1); /* the counter counts */
+    assert_int_equal(calls, before + 1);  /* the counter counts */
     if (at_plan_run(plan, &err) != AT_OK) /* the first run makes forms and threads */
         fail_msg("%s", err.text);
     before = calls;

@@ -1,10 +1,11 @@
 /* check.h -- one harness that proves every variant of every op against its reference.
  *
  * A case is a line of text in the language of at_args_parse(). The harness fills the inputs from a
- * printed seed, runs the reference, then every variant that the machine can run and that fits: dense and
- * with a row pitch, weights as parameters and as plain tensors, every candidate, 1 to 3 threads, with and
- * without the optional outputs, each sample alone where a variant claims independent rows, and in place
- * where an output may overlay its input. Outputs are poisoned and guarded before each run. */
+ * printed seed, runs the reference, then every variant that the machine can run and that fits:
+ * dense and with a row pitch, weights as parameters and as plain tensors, every candidate, 1 to 3
+ * threads, with and without the optional outputs, each sample alone where a variant claims
+ * independent rows, and in place where an output may overlay its input. Outputs are poisoned and
+ * guarded before each run. */
 #ifndef AT_TESTS_CHECK_H
 #define AT_TESTS_CHECK_H
 
@@ -20,8 +21,8 @@ typedef struct at_case {
     /* Times the tolerance of the type (check_run.c says why those are what they are); 0 means 1. */
     double loose;
     unsigned types; /* CHECK_ bits of the types to run in; 0: f32, bf16 and f16 */
-    /* Inputs to differentiate in --gradients: "x w bias"; "-" none; NULL: every floating input that is
-     * not f32 by the op's table. */
+    /* Inputs to differentiate in --gradients: "x w bias"; "-" none; NULL: every floating input that
+     * is not f32 by the op's table. */
     const char *gradients;
 } at_case;
 

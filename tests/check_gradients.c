@@ -106,7 +106,8 @@ static double forward_loss(sides *s, int operand)
 {
     at_error err;
     double loss64 = 0;
-    at_status status = at_plan_set(s->forward_plan, s->inputs[operand][0], s->values[operand], &err);
+    at_status status =
+        at_plan_set(s->forward_plan, s->inputs[operand][0], s->values[operand], &err);
     if (status == AT_OK)
         status = at_plan_run(s->forward_plan, &err);
     unsigned char raw[8];
@@ -161,8 +162,8 @@ static at_status make_plans(const at_op *op, const at_case *k, const void *args,
     for (int i = 0; i < op->n_operands; i++)
         if (differentiate(op, k, at_operand_in(op, args, i), i))
             wanted[n++] = s->inputs[i][1];
-    at_backward *b = at_graph_backward(s->both, loss,
-                                       &(at_backward_options){ .wanted = wanted, .n_wanted = n });
+    at_backward *b =
+        at_graph_backward(s->both, loss, &(at_backward_options){ .wanted = wanted, .n_wanted = n });
     for (int i = 0; i < op->n_operands; i++)
         if (differentiate(op, k, at_operand_in(op, args, i), i)) {
             s->gradients[i] = at_backward_gradient(b, s->inputs[i][1]);
@@ -212,7 +213,8 @@ void check_gradients(at_check *c, const at_op *op, const at_case *k)
     for (int i = 0; i < op->n_operands; i++) {
         const at_view *v = at_operand_in(op, args, i);
         if (op->operands[i].role != AT_OUT && at_has(v))
-            s.values[i] = fill_values(c, k, op->operands[i].name, at_view_of(v->dtype, v->rank, v->size));
+            s.values[i] =
+                fill_values(c, k, op->operands[i].name, at_view_of(v->dtype, v->rank, v->size));
     }
     status = make_plans(op, k, args, &s, &err);
     if (status != AT_OK || !set_inputs(c, op, k, &s, s.forward, s.forward_plan, 0) ||

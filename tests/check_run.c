@@ -10,8 +10,8 @@
 enum { GUARD = 64, PITCH_EXTRA = 8, PITCH_OFFSET = 3, ALIGN = 64, POISON = 0xA5, TEXT = 512 };
 
 /* How far two correct results may lie apart, relative to the element and to the output's root mean
- * square. f32: sums of thousands of terms in another order; bf16 and f16: the two sides may round to
- * neighbouring numbers, one last place apart, after such a sum; f8 likewise. */
+ * square. f32: sums of thousands of terms in another order; bf16 and f16: the two sides may round
+ * to neighbouring numbers, one last place apart, after such a sum; f8 likewise. */
 static double tolerance_of(at_dtype dtype)
 {
     switch (dtype) {
@@ -38,7 +38,7 @@ void check_fail(at_check *c, const char *fmt, ...)
         printf("FAIL %s\n", line);
 }
 
-/* --- memory ------------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 typedef struct block {
     unsigned char *base, *data;
@@ -66,7 +66,7 @@ static bool guards_intact(const block *b)
     return true;
 }
 
-/* --- values ------------------------------------------------------------------------------------------ */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)
 {
@@ -127,7 +127,7 @@ static bool same_rows(const at_view *a, const at_view *b)
     return true;
 }
 
-/* --- a set of operands with memory --------------------------------------------------------------------- */
+/* --- a set of operands with memory ------------------------------------------------------------ */
 
 typedef struct set {
     const at_op *op;
@@ -140,7 +140,8 @@ static at_view *operand(set *s, int i)
     return at_operand_of(s->op, s->args, i);
 }
 
-/* Gives every operand memory of its own; 'pitched' lays rows apart and off alignment where allowed. */
+/* Gives every operand memory of its own; 'pitched' lays rows apart and off alignment where
+ * allowed. */
 static void set_allocate(set *s, bool pitched)
 {
     for (int i = 0; i < s->op->n_operands; i++) {
@@ -175,7 +176,7 @@ static void set_load(set *s, set *from)
     }
 }
 
-/* --- one run of one variant ---------------------------------------------------------------------------- */
+/* --- one run of one variant ------------------------------------------------------------------- */
 
 typedef struct job {
     at_check *c;
@@ -195,7 +196,8 @@ static void job_fail(job *j, const char *what)
 {
     check_fail(j->c, "%s [%s] %s%s%s candidate %d, seed %llu: %s", j->v->name, j->label,
                j->pitched ? "pitched " : "", j->exact ? "exact " : "",
-               j->constants ? "packed" : "plain", j->candidate, (unsigned long long)j->c->seed, what);
+               j->constants ? "packed" : "plain", j->candidate, (unsigned long long)j->c->seed,
+               what);
 }
 
 static uint32_t weights_of(const at_op *op)
@@ -249,7 +251,7 @@ static at_status run_variant(job *j, void *args, int threads, at_error *err)
     return status == AT_OK ? AT_OK : at_fail(err, status, "run failed: %s", at_status_name(status));
 }
 
-/* --- comparing ------------------------------------------------------------------------------------------ */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static double root_mean_square(const at_view *v)
 {
@@ -278,7 +280,8 @@ static void compare_output(job *j, int i)
     const at_view *e = operand(j->expected, i), *g = operand(&j->got, i);
     double loose = j->k->loose > 0 ? j->k->loose : 1;
     double tolerance = tolerance_of(e->dtype) * loose, scale = root_mean_square(e);
-    /* An f32 result of bf16 arithmetic is as good as bf16 only where the case says so by 'loose'. */
+    /* An f32 result of bf16 arithmetic is as good as bf16 only where the case says so by
+     * 'loose'. */
     for (int64_t r = 0; r < at_rows(e); r++)
         for (int64_t c = 0; c < at_cols(e); c++) {
             double want = at_get(e, r, c), have = at_get(g, r, c);
@@ -318,7 +321,7 @@ static void check_untouched(job *j)
     }
 }
 
-/* --- the properties ------------------------------------------------------------------------------------- */
+/* --- the properties --------------------------------------------------------------------------- */
 
 /* Runs once into 'got' and compares with the reference; false if it could not run at all. */
 static bool check_values(job *j)
@@ -373,7 +376,8 @@ static void check_overlay(job *j)
         if ((j->op->operands[i].flags & AT_OVERLAY) && at_has(operand(&j->got, i)))
             out = i;
     for (int i = 0; i < j->op->n_operands && out >= 0 && in < 0; i++)
-        if (j->op->operands[i].role == AT_IN && at_same_shape(operand(&j->got, i), operand(&j->got, out)) &&
+        if (j->op->operands[i].role == AT_IN &&
+            at_same_shape(operand(&j->got, i), operand(&j->got, out)) &&
             operand(&j->got, i)->dtype == operand(&j->got, out)->dtype)
             in = i;
     if (in < 0 || j->pitched)
@@ -510,7 +514,7 @@ static void check_variant(job *j)
     }
 }
 
-/* --- a case ---------------------------------------------------------------------------------------------- */
+/* --- a case ----------------------------------------------------------------------------------- */
 
 static bool case_inputs(at_check *c, const at_op *op, const at_case *k, at_dtype dtype, set *s)
 {
@@ -539,7 +543,12 @@ void check_case(at_check *c, const at_op *op, const at_case *k, at_dtype dtype)
         set_allocate(expected, false);
         set_load(expected, inputs);
         const at_variant *ref = &op->variants[op->n_variants - 1];
-        *j = (job){ .c = c, .op = op, .k = k, .dtype = dtype, .v = ref, .inputs = inputs,
+        *j = (job){ .c = c,
+                    .op = op,
+                    .k = k,
+                    .dtype = dtype,
+                    .v = ref,
+                    .inputs = inputs,
                     .expected = expected };
         snprintf(j->label, sizeof j->label, "%s, %s", k->text, at_dtype_name(dtype));
         at_error err = { 0 };

@@ -18,7 +18,9 @@ static const struct {
 static const struct {
     at_dtype dtype;
     unsigned bit;
-} types[] = { { AT_F32, CHECK_F32 }, { AT_BF16, CHECK_BF16 }, { AT_F16, CHECK_F16 }, { AT_F64, CHECK_F64 } };
+} types[] = {
+    { AT_F32, CHECK_F32 }, { AT_BF16, CHECK_BF16 }, { AT_F16, CHECK_F16 }, { AT_F64, CHECK_F64 }
+};
 
 typedef struct options {
     const char *op, *isa, *text, *dtype;
@@ -47,7 +49,9 @@ static bool take_flag(options *o, const char *arg)
     const struct {
         const char *name;
         bool *flag;
-    } flags[] = { { "--list", &o->list }, { "--gradients", &o->gradients }, { "--help", &o->help } };
+    } flags[] = { { "--list", &o->list },
+                  { "--gradients", &o->gradients },
+                  { "--help", &o->help } };
     for (size_t i = 0; i < AT_COUNT(flags); i++)
         if (!strcmp(arg, flags[i].name))
             return (*flags[i].flag = true);
@@ -62,8 +66,10 @@ static bool take_value(options *o, const char *arg, const char *value)
     const struct {
         const char *name;
         const char **text;
-    } values[] = { { "--isa", &o->isa }, { "--variant", &o->check.only_variant },
-                   { "--case", &o->text }, { "--dtype", &o->dtype } };
+    } values[] = { { "--isa", &o->isa },
+                   { "--variant", &o->check.only_variant },
+                   { "--case", &o->text },
+                   { "--dtype", &o->dtype } };
     for (size_t i = 0; i < AT_COUNT(values); i++)
         if (!strcmp(arg, values[i].name)) {
             *values[i].text = value;

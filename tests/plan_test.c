@@ -1,13 +1,13 @@
 /* plan_test.c -- layout, plans, forms, cache: what the engine promises about memory. */
+#include <cmocka.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,7 +25,7 @@ static at_device *open_cpu(int threads)
     return d;
 }
 
-/* --- layout -------------------------------------------------------------------------------------------- */
+/* --- layout ----------------------------------------------------------------------------------- */
 
 static void blocks_never_meet(void **state)
 {
@@ -54,7 +54,7 @@ static void blocks_never_meet(void **state)
     }
 }
 
-/* --- the UNet's memory ----------------------------------------------------------------------------------- */
+/* --- the UNet's memory ------------------------------------------------------------------------ */
 
 static at_plan_bytes unet_bytes(bool training, bool repeat)
 {
@@ -110,7 +110,7 @@ static void unet_memory_is_near_the_bound(void **state)
     assert_true(forward.weights > (size_t)2500000000 * 4); /* the real thing: 2.57 G parameters */
 }
 
-/* --- a small model ----------------------------------------------------------------------------------------- */
+/* --- a small model ---------------------------------------------------------------------------- */
 
 typedef struct small {
     at_device *device;
@@ -235,9 +235,10 @@ static void too_large_a_plan_is_refused_with_numbers(void **state)
     small_close(&s);
 }
 
-/* --- cache --------------------------------------------------------------------------------------------------- */
+/* --- cache ------------------------------------------------------------------------------------ */
 
-static at_status make_small(void *ctx, const char *key, at_graph **graph, at_plan **plan, at_error *err)
+static at_status make_small(void *ctx, const char *key, at_graph **graph, at_plan **plan,
+                            at_error *err)
 {
     small *s = ctx;
     *graph = small_graph(s, atoll(key));
@@ -266,7 +267,7 @@ static void cache_makes_each_shape_once(void **state)
     small_close(&s);
 }
 
-/* --- broken promises -------------------------------------------------------------------------------------------- */
+/* --- broken promises -------------------------------------------------------------------------- */
 
 static void wrong_shapes_stop_with_names_and_numbers(void **state)
 {
@@ -307,9 +308,11 @@ static void unknown_devices_are_errors(void **state)
     (void)state;
     assert_int_equal(at_device_open(&d, "abacus", NULL, &err), AT_NOT_FOUND);
     assert_non_null(strstr(err.text, "abacus"));
-    assert_int_equal(at_device_open(&d, "cpu", &(at_device_options){ .isa = "mmx" }, &err), AT_INVALID);
+    assert_int_equal(at_device_open(&d, "cpu", &(at_device_options){ .isa = "mmx" }, &err),
+                     AT_INVALID);
     assert_non_null(strstr(err.text, "mmx"));
-    assert_int_equal(at_device_open(&d, "cpu", &(at_device_options){ .threads = -1 }, &err), AT_INVALID);
+    assert_int_equal(at_device_open(&d, "cpu", &(at_device_options){ .threads = -1 }, &err),
+                     AT_INVALID);
 }
 
 int main(void)

@@ -1,10 +1,10 @@
-/* planted_test.c -- the checker checked: variants that are wrong on purpose must be caught, and a right
- * one must pass. The op is a scaled copy with an optional second output. */
+/* planted_test.c -- the checker checked: variants that are wrong on purpose must be caught, and a
+ * right one must pass. The op is a scaled copy with an optional second output. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,9 +14,9 @@
 #include "tests/check.h"
 
 typedef struct at_planted_args {
-    at_view y;    /* (B, ..., C) T */
-    at_view sum;  /* (1) f32 opt */
-    at_view x;    /* (B, ..., C) T */
+    at_view y;   /* (B, ..., C) T */
+    at_view sum; /* (1) f32 opt */
+    at_view x;   /* (B, ..., C) T */
     float factor;
 } at_planted_args;
 
@@ -141,10 +141,17 @@ static int failures_of(at_run_fn *run, heard *h)
         { "planted_fast", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, run },
         AT_REFERENCE("planted", right),
     };
-    const at_op op = { "planted",      "a scaled copy", sizeof(at_planted_args),
-                       planted_operands, (int)AT_COUNT(planted_operands),
-                       planted_attrs,  (int)AT_COUNT(planted_attrs),
-                       planted_shape,  NULL, variants, (int)AT_COUNT(variants) };
+    const at_op op = { "planted",
+                       "a scaled copy",
+                       sizeof(at_planted_args),
+                       planted_operands,
+                       (int)AT_COUNT(planted_operands),
+                       planted_attrs,
+                       (int)AT_COUNT(planted_attrs),
+                       planted_shape,
+                       NULL,
+                       variants,
+                       (int)AT_COUNT(variants) };
     const at_case c = { "x=3,5,7 factor=0.7" };
     *h = (heard){ .check = { .seed = 7, .caps = { AT_CPU, 0, 1, 0 }, .report = hear } };
     check_case(&h->check, &op, &c, AT_F32);
@@ -165,9 +172,12 @@ static void wrong_variants_are_caught(void **state)
         at_run_fn *run;
         const char *says;
     } wrongs[] = {
-        { wrong_tail, "expected" },    { wrong_bounds, "wrote outside y" },
-        { wrong_threads, "threads" },  { wrong_batch, "alone and in the batch" },
-        { wrong_pitch, "pitched" },    { wrong_overlay, "overlays" },
+        { wrong_tail, "expected" },
+        { wrong_bounds, "wrote outside y" },
+        { wrong_threads, "threads" },
+        { wrong_batch, "alone and in the batch" },
+        { wrong_pitch, "pitched" },
+        { wrong_overlay, "overlays" },
         { wrong_input, "changed its input x" },
     };
     (void)state;

@@ -1,12 +1,12 @@
-/* train_test.c -- a network with one of everything, trained for 200 steps: the losses are torch's (golden
- * file written by reference/train_block.py), and the weights at the end are the same bytes for any number
- * of threads and whether cheap results are kept or computed again. */
+/* train_test.c -- a network with one of everything, trained for 200 steps: the losses are torch's
+ * (golden file written by reference/train_block.py), and the weights at the end are the same bytes
+ * for any number of threads and whether cheap results are kept or computed again. */
+#include <cmocka.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,8 +90,9 @@ static void describe(trainer *t)
     t->target = at_graph_input(g, "target", AT_F32, 4, picture);
     at_tensor h = at_conv2d(g, (at_conv){ .x = t->x, .w = w, .bias = b, .pad = 1 });
     at_tensor gamma = vector(t, C, 1), beta = vector(t, C, 0);
-    h = at_group_norm(g, (at_group){ .x = h, .gamma = gamma, .beta = beta, .groups = 4,
-                                     .eps = 1e-5f, .silu = true });
+    h = at_group_norm(
+        g, (at_group){
+               .x = h, .gamma = gamma, .beta = beta, .groups = 4, .eps = 1e-5f, .silu = true });
     h = at_graph_reshape(g, h, 3, tokens);
     gamma = vector(t, C, 1), beta = vector(t, C, 0);
     at_tensor n = at_layer_norm(g, h, gamma, beta, 1e-5f);
@@ -105,8 +106,8 @@ static void describe(trainer *t)
     w = matrix(t, C, 2 * C, 0.5), b = vector(t, C, 0);
     h = at_linear(g, up, w, b, h, AT_ACT_NONE);
     w = kernel(t, CIN, C, 0.3), b = vector(t, CIN, 0);
-    at_tensor y = at_conv2d(g, (at_conv){ .x = at_graph_reshape(g, h, 4, map), .w = w, .bias = b,
-                                          .pad = 1 });
+    at_tensor y =
+        at_conv2d(g, (at_conv){ .x = at_graph_reshape(g, h, 4, map), .w = w, .bias = b, .pad = 1 });
     t->loss = at_mse(g, y, t->target, none, 0);
     at_graph_output(g, t->loss, "loss");
 }
@@ -126,8 +127,8 @@ static void trainer_open(trainer *t, int threads, bool repeat)
 {
     at_error err;
     memset(t, 0, sizeof *t);
-    assert_int_equal(at_device_open(&t->device, "cpu", &(at_device_options){ .threads = threads }, &err),
-                     AT_OK);
+    assert_int_equal(
+        at_device_open(&t->device, "cpu", &(at_device_options){ .threads = threads }, &err), AT_OK);
     t->params = at_params_new(t->device);
     t->g = at_graph_new();
     describe(t);
@@ -233,7 +234,8 @@ static void weights_are_the_same_bytes(void **state)
         } else {
             assert_int_equal(n, bytes);
             if (memcmp(expected, weights, bytes))
-                fail_msg("other weights with %d threads, repeat %d", runs[i].threads, runs[i].repeat);
+                fail_msg("other weights with %d threads, repeat %d", runs[i].threads,
+                         runs[i].repeat);
             free(weights);
         }
         trainer_close(&t);

@@ -3,8 +3,14 @@
 #include <stdio.h>
 
 const unet_shape unet_shape_sdxl = {
-    .dtype = AT_BF16, .batch = 2, .height = 128, .width = 128, .channels = 320, .head_size = 64,
-    .context = 2048, .depth = { 0, 2, 10 },
+    .dtype = AT_BF16,
+    .batch = 2,
+    .height = 128,
+    .width = 128,
+    .channels = 320,
+    .head_size = 64,
+    .context = 2048,
+    .depth = { 0, 2, 10 },
 };
 
 typedef struct builder {
@@ -54,16 +60,25 @@ static at_tensor conv(builder *b, at_tensor x, int64_t out, int64_t kernel, int6
                       at_tensor residual)
 {
     at_tensor w = param(b, 4, (const int64_t[]){ out, channels_of(b, x), kernel, kernel });
-    return at_conv2d(b->g, (at_conv){ .x = x, .w = w, .bias = vector(b, out), .residual = residual,
-                                      .stride = stride, .pad = kernel / 2 });
+    return at_conv2d(b->g, (at_conv){ .x = x,
+                                      .w = w,
+                                      .bias = vector(b, out),
+                                      .residual = residual,
+                                      .stride = stride,
+                                      .pad = kernel / 2 });
 }
 
 /* group norm over h, or over h | skip, which is never built */
 static at_tensor norm(builder *b, at_tensor h, at_tensor skip, at_tensor add, bool silu)
 {
     int64_t c = channels_of(b, h) + (skip.id ? channels_of(b, skip) : 0);
-    return at_group_norm(b->g, (at_group){ .x = h, .x2 = skip, .add = add, .gamma = vector(b, c),
-                                           .beta = vector(b, c), .groups = 32, .eps = 1e-5f,
+    return at_group_norm(b->g, (at_group){ .x = h,
+                                           .x2 = skip,
+                                           .add = add,
+                                           .gamma = vector(b, c),
+                                           .beta = vector(b, c),
+                                           .groups = 32,
+                                           .eps = 1e-5f,
                                            .silu = silu });
 }
 
@@ -95,8 +110,8 @@ static at_tensor attend(builder *b, at_tensor x, at_tensor normed, at_tensor con
         k = at_graph_slice_cols(b->g, qkv, c, c);
         v = at_graph_slice_cols(b->g, qkv, 2 * c, c);
     }
-    at_tensor o = at_attention(b->g, (at_attend){ .q = q, .k = k, .v = v,
-                                                  .heads = c / b->s->head_size });
+    at_tensor o =
+        at_attention(b->g, (at_attend){ .q = q, .k = k, .v = v, .heads = c / b->s->head_size });
     return linear(b, o, c, true, x);
 }
 

@@ -1,5 +1,6 @@
-/* unet_shape.h -- the shape of SDXL's UNet as a graph, for tests of plans: what is alive when, at real
- * sizes. Its parameters are zeros; the model itself, with names and weights, belongs to models/. */
+/* unet_shape.h -- the shape of SDXL's UNet as a graph, for tests of plans: what is alive when, at
+ * real sizes. Its parameters are zeros; the model itself, with names and weights, belongs to
+ * models/. */
 #ifndef AT_TESTS_SHAPES_UNET_SHAPE_H
 #define AT_TESTS_SHAPES_UNET_SHAPE_H
 
