@@ -109,6 +109,18 @@ void at_device_wait(at_device *d)
     d->api->wait(d);
 }
 
+void at_device_enter(at_device *d)
+{
+    if (d->api->enter)
+        d->api->enter(d);
+}
+
+void at_device_leave(at_device *d)
+{
+    if (d->api->leave)
+        d->api->leave(d);
+}
+
 size_t at_device_memory_free(at_device *d)
 {
     return d->api->memory_free(d);

@@ -31,6 +31,10 @@ typedef struct at_device_api {
     void (*download)(at_device *d, void *to_host, const void *from, size_t bytes);
     void (*wait)(at_device *d);
     size_t (*memory_free)(at_device *d); /* bytes that could be allocated now */
+    /* Around the launches of a run: makes the device the calling thread's own; NULL: nothing to
+     * do. */
+    void (*enter)(at_device *d);
+    void (*leave)(at_device *d);
     /* Capture of a plan's launches and their replay; NULL where launches cost nothing. */
     at_status (*capture_begin)(at_device *d, at_error *err);
     at_status (*capture_end)(at_device *d, void **captured, at_error *err);
@@ -63,6 +67,8 @@ at_status at_device_arena(at_device *d, size_t bytes, void **arena, at_error *er
 void at_device_upload(at_device *d, void *to, const void *from_host, size_t bytes);
 void at_device_download(at_device *d, void *to_host, const void *from, size_t bytes);
 void at_device_wait(at_device *d);
+void at_device_enter(at_device *d);
+void at_device_leave(at_device *d);
 size_t at_device_memory_free(at_device *d);
 
 extern const at_device_api at_device_cpu;

@@ -540,7 +540,7 @@ static at_status run_captured(at_plan *plan, at_error *err)
     return api->replay(plan->device, plan->captured, err);
 }
 
-at_status at_plan_run(at_plan *plan, at_error *err)
+static at_status run_entered(at_plan *plan, at_error *err)
 {
     at_status status = ready(plan, err);
     if (status != AT_OK)
@@ -556,6 +556,14 @@ at_status at_plan_run(at_plan *plan, at_error *err)
     return AT_OK;
 }
 
+at_status at_plan_run(at_plan *plan, at_error *err)
+{
+    at_device_enter(plan->device);
+    at_status status = run_entered(plan, err);
+    at_device_leave(plan->device);
+    return status;
+}
+
 static double seconds_now(void)
 {
     struct timespec t;
@@ -563,7 +571,7 @@ static double seconds_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-at_status at_plan_profile(at_plan *plan, at_error *err)
+static at_status profile_entered(at_plan *plan, at_error *err)
 {
     at_status status = ready(plan, err);
     for (int i = 0; i < plan->n_steps && status == AT_OK; i++) {
@@ -574,6 +582,14 @@ at_status at_plan_profile(at_plan *plan, at_error *err)
     }
     if (status == AT_OK)
         touch_written(plan);
+    return status;
+}
+
+at_status at_plan_profile(at_plan *plan, at_error *err)
+{
+    at_device_enter(plan->device);
+    at_status status = profile_entered(plan, err);
+    at_device_leave(plan->device);
     return status;
 }
 

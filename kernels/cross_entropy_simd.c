@@ -3,19 +3,13 @@
  * A row goes by in pieces that stay in the first cache: a piece's largest element, then its sum of
  * exponentials, so memory is read once. Sums are f32 inside a piece and f64 across pieces. */
 #include "kernels/ops.h"
-#include "kernels/panel.h"
 #include "kernels/variants.h"
+#include "kernels/vec.h"
 
 AT_SIMD_DECLARE(at_cross_entropy);
 AT_SIMD_DECLARE(at_cross_entropy_bwd);
 
 enum { PIECE = 2048 };
-
-/* e^x for x at most a little above 0; never quite 0, which no sum of these can tell. */
-AT_INLINE at_vf exp_down(at_vf x)
-{
-    return at_vf_exp2(x * at_vf_set(1.44269504f), 5);
-}
 
 /* --- loss ------------------------------------------------------------------------------------- */
 
@@ -52,11 +46,11 @@ AT_INLINE void add_piece(row_sums *s, at_dtype type, const void *x, int64_t i, i
     int64_t k = 0;
     for (; k + AT_LANES <= n; k += AT_LANES) {
         at_vf v = at_vf_load(x, i + k, type);
-        exps += exp_down(v - shift);
+        exps += at_vf_exp(v - shift);
         sum += v;
     }
     if (k < n) {
-        exps += exp_down(at_vf_load_n(x, i + k, type, (int)(n - k), -INFINITY) - shift);
+        exps += at_vf_exp(at_vf_load_n(x, i + k, type, (int)(n - k), -INFINITY) - shift);
         sum += at_vf_load_n(x, i + k, type, (int)(n - k), 0.0f);
     }
     s->exps += (double)at_vf_sum(exps);
@@ -137,12 +131,12 @@ AT_INLINE void bwd_row(at_dtype type, void *dx, const void *x, int64_t n, float 
     const at_vf shift = at_vf_set(lse), less = at_vf_set(even), factor = at_vf_set(share);
     int64_t i = 0;
     for (; i + AT_LANES <= n; i += AT_LANES)
-        at_vf_store(dx, i, type, (exp_down(at_vf_load(x, i, type) - shift) - less) * factor);
+        at_vf_store(dx, i, type, (at_vf_exp(at_vf_load(x, i, type) - shift) - less) * factor);
     int rest = (int)(n - i);
     if (!rest)
         return;
     at_vf v = at_vf_load_n(x, i, type, rest, 0.0f);
-    at_vf_store_n(dx, i, type, (exp_down(v - shift) - less) * factor, rest);
+    at_vf_store_n(dx, i, type, (at_vf_exp(v - shift) - less) * factor, rest);
 }
 
 static void bwd_rows(void *ctx, int64_t begin, int64_t end, int worker)

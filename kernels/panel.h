@@ -251,26 +251,41 @@ AT_OUTLINE void at_rows_load(float *out, int64_t stride, const void *rows, int64
 
 /* --- 2^x -------------------------------------------------------------------------------------- */
 
-/* 2^x for x <= 126, by a polynomial of degree 5 (relative error 7.5e-8) or 4 (2.6e-6: enough where the
- * result is rounded to bf16). Below -126 it stays at 2^-126; what must be 0 is set to 0 by its mask. */
+/* 2^f for f from 0 to 1, relative error 7.5e-8 (degree 5) or 2.6e-6 (degree 4: enough where the result
+ * is rounded to 16 bits). */
+AT_INLINE at_vf at_vf_exp2_fraction(at_vf f, const int degree)
+{
+    if (degree == 4) {
+        at_vf p = at_vf_fma(f, at_vf_set(0.01353416791f), at_vf_set(0.05201146062f));
+        p = at_vf_fma(p, f, at_vf_set(0.2414427569f));
+        p = at_vf_fma(p, f, at_vf_set(0.6930038345f));
+        return at_vf_fma(p, f, at_vf_set(1.000002593f));
+    }
+    at_vf p = at_vf_fma(f, at_vf_set(0.001877576673f), at_vf_set(0.008989340095f));
+    p = at_vf_fma(p, f, at_vf_set(0.05582631805f));
+    p = at_vf_fma(p, f, at_vf_set(0.240153617f));
+    p = at_vf_fma(p, f, at_vf_set(0.6931530732f));
+    return at_vf_fma(p, f, at_vf_set(0.9999999251f));
+}
+
+/* 2^x for x <= 126. Below -126 it is 0 or tiny; what must be 0 exactly is set to 0 by its mask. */
 AT_INLINE at_vf at_vf_exp2(at_vf x, const int degree)
 {
-    const at_vf magic = at_vf_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+#if defined(__AVX512F__)
+    enum { FLOOR = 1 };
+    at_vf p = at_vf_exp2_fraction((at_vf)_mm512_reduce_ps((__m512)x, FLOOR), degree);
+    return (at_vf)_mm512_scalef_ps((__m512)p, (__m512)x); /* p * 2^floor(x) */
+#else
     x = at_vf_max(at_vf_set(-126.0f), x);
-    at_vf t = x + magic, f = x - (t - magic), p;
-    if (degree == 4) {
-        p = at_vf_fma(f, at_vf_set(0.009570101908f), at_vf_set(0.05591786032f));
-        p = at_vf_fma(p, f, at_vf_set(0.2402474483f));
-        p = at_vf_fma(p, f, at_vf_set(0.6931218147f));
-        p = at_vf_fma(p, f, at_vf_set(0.9999992614f));
-    } else {
-        p = at_vf_fma(f, at_vf_set(0.001327647198f), at_vf_set(0.009675541334f));
-        p = at_vf_fma(p, f, at_vf_set(0.05550713274f));
-        p = at_vf_fma(p, f, at_vf_set(0.2402211972f));
-        p = at_vf_fma(p, f, at_vf_set(0.6931469671f));
-        p = at_vf_fma(p, f, at_vf_set(1.000000072f));
-    }
-    return (at_vf)((at_vi)p + ((at_vi)t << 23));
+#if defined(__AVX2__)
+    at_vf n = (at_vf)_mm256_floor_ps((__m256)x);
+#else
+    const at_vf magic = at_vf_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    at_vf n = (x - at_vf_set(0.5f) + magic) - magic;
+#endif
+    at_vf p = at_vf_exp2_fraction(x - n, degree);
+    return (at_vf)((at_vi)p + (__builtin_convertvector(n, at_vi) << 23));
+#endif
 }
 
 #endif

@@ -61,7 +61,7 @@ AT_INLINE void largest_vectors(at_dtype type, void *y, const window *s, int64_t 
         if (rest)
             at_vf_store_n(y, i, type, best[k], rest);
         else
-            at_vf_store(y, i + k * AT_LANES, type, best[k]);
+            at_vf_store_exact(y, i + k * AT_LANES, type, best[k]);
 }
 
 /* Rows [begin, end) of B * Ho. */
@@ -135,7 +135,7 @@ AT_INLINE void route_vector(at_dtype type, const window *to, const window *s, at
             if (rest)
                 at_vf_store_n(dx, i, type, v, rest);
             else
-                at_vf_store(dx, i, type, v);
+                at_vf_store_exact(dx, i, type, v);
         }
 }
 

@@ -1,16 +1,12 @@
 /* allocation_test.c -- running a plan allocates nothing: every call of malloc and its kin in this
  * process, libraries included, is counted while a plan runs. */
-#include <cmocka.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/backward.h"
 #include "engine/plan.h"
+#include "tests/unit.h"
 
 /* glibc's own allocator under its other names. */
 void *__libc_malloc(size_t bytes);

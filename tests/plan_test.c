@@ -1,10 +1,5 @@
 /* plan_test.c -- layout, plans, forms, cache: what the engine promises about memory. */
-#include <cmocka.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +10,7 @@
 #include "engine/layout.h"
 #include "engine/plan.h"
 #include "tests/shapes/unet_shape.h"
+#include "tests/unit.h"
 
 static at_device *open_cpu(int threads)
 {

@@ -1,10 +1,5 @@
 /* planted_test.c -- the checker checked: variants that are wrong on purpose must be caught, and a
  * right one must pass. The op is a scaled copy with an optional second output. */
-#include <cmocka.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +7,7 @@
 #include "kernels/shape.h"
 #include "kernels/variants.h"
 #include "tests/check.h"
+#include "tests/unit.h"
 
 typedef struct at_planted_args {
     at_view y;   /* (B, ..., C) T */

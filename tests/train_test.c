@@ -1,18 +1,14 @@
 /* train_test.c -- a network with one of everything, trained for 200 steps: the losses are torch's
  * (golden file written by reference/train_block.py), and the weights at the end are the same bytes
  * for any number of threads and whether cheap results are kept or computed again. */
-#include <cmocka.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/backward.h"
 #include "engine/plan.h"
+#include "tests/unit.h"
 
 enum { STEPS = 200, B = 4, H = 8, W = 8, CIN = 8, C = 16, PARAMS_MAX = 32 };
 

@@ -1,9 +1,9 @@
 /* onednn_alone.c -- what oneDNN alone gives for a convolution or a product, in its best layout.
  *
  * The yardstick of "at least 97 % of oneDNN alone": bare primitives whose memory formats oneDNN may
- * choose itself (`any`, weights packed, activations too), bias and residual fused, no reorder timed.
- * Each op has several ways to ask for it; every one is timed and printed as a variant, and the
- * fastest is the yardstick.
+ * choose itself (`any`: weights packed, activations too), bias and residual fused, no reorder
+ * timed. Each op has several ways to ask for it; every one is timed and printed as a variant, and
+ * the fastest is the yardstick.
  *
  *   onednn_alone --op conv2d --shape "x=2,64,64,640 w=640,640,3,3 stride=1,1 pad=1,1,1,1"
  *                --dtype bf16 --threads 2 [--variant NAME] [--seconds 0.5]
@@ -24,7 +24,14 @@
 #error "onednn_alone.c is written for oneDNN 2.x"
 #endif
 
-enum { AXES_MAX = 4, ARGS_MAX = 5, CALLS_MIN = 3, CALLS_MAX = 1000, HUGE_PAGE = 2 << 20 };
+enum {
+    AXES_MAX = 4,
+    ARGS_MAX = 5,
+    CALLS_MIN = 3,
+    CALLS_MAX = 1000,
+    HUGE_PAGE = 2 << 20,
+    CPU_NAME_MAX = 256
+};
 
 /* --- failing ---------------------------------------------------------------------------------- */
 
@@ -92,6 +99,7 @@ typedef struct bench {
     dnnl_data_type_t dtype;
     int threads, printed;
     double seconds;
+    char cpu[CPU_NAME_MAX];
     dnnl_engine_t engine;
     dnnl_stream_t stream;
 } bench;
@@ -204,6 +212,9 @@ static void time_work(bench *b, work *w, const char *variant, double flops, doub
         total += us[calls] = call_us(b, w), calls++;
     qsort(us, (size_t)calls, sizeof *us, compare);
     double median = us[calls / 2];
+    if (!b->printed)
+        printf("{\"cpu\":\"%s\",\"threads\":%d,\"onednn\":\"%d.%d.%d\",\"results\":[", b->cpu,
+               b->threads, dnnl_version()->major, dnnl_version()->minor, dnnl_version()->patch);
     printf("%s\n  {\"op\":\"%s\",\"shape\":\"%s\",\"dtype\":\"%s\",\"variant\":\"%s\","
            "\"impl\":\"%s\",\"us\":%.1f,\"us_min\":%.1f,\"gflops\":%.1f,\"gbps\":%.2f,"
            "\"share\":null,\"calls\":%d}",
@@ -246,30 +257,32 @@ static conv parse_conv(const char *op, const char *shape)
     };
     if (v.stride[0] < 1 || v.stride[1] < 1)
         refuse("a size below 1 in", "stride");
-    if (strcmp(op, "conv2d_dgrad") != 0) {
+    bool dgrad = strcmp(op, "conv2d_dgrad") == 0, wgrad = strcmp(op, "conv2d_wgrad") == 0;
+    if (!dgrad) {
         sizes x = need_field(shape, "x", 4);
         v.n = x.at[0], v.h = x.at[1], v.w = x.at[2], v.c = x.at[3];
-    }
-    if (strcmp(op, "conv2d_wgrad") != 0) {
-        sizes w = need_field(shape, "w", 4);
-        v.o = w.at[0], v.c = w.at[1], v.kh = w.at[2], v.kw = w.at[3];
-    }
-    if (strcmp(op, "conv2d") == 0) {
-        v.oh = (v.h + v.begin[0] + v.end[0] - v.kh) / v.stride[0] + 1;
-        v.ow = (v.w + v.begin[1] + v.end[1] - v.kw) / v.stride[1] + 1;
-        v.bias = find_field(shape, "bias").n > 0;
-        v.residual = find_field(shape, "residual").n > 0;
-        return v;
-    }
-    sizes dy = need_field(shape, "dy", 4);
-    v.n = dy.at[0], v.oh = dy.at[1], v.ow = dy.at[2], v.o = dy.at[3];
-    if (strcmp(op, "conv2d_dgrad") == 0) {
+    } else {
         sizes in = need_field(shape, "in_size", 2);
         v.h = in.at[0], v.w = in.at[1];
+    }
+    if (!wgrad) {
+        sizes w = need_field(shape, "w", 4);
+        if (v.c && v.c != w.at[1])
+            refuse("channels that do not fit those of x:", "w");
+        v.o = w.at[0], v.c = w.at[1], v.kh = w.at[2], v.kw = w.at[3];
     } else {
         sizes kernel = need_field(shape, "kernel", 2);
         v.kh = kernel.at[0], v.kw = kernel.at[1];
-        v.bias = true;
+    }
+    v.oh = (v.h + v.begin[0] + v.end[0] - v.kh) / v.stride[0] + 1;
+    v.ow = (v.w + v.begin[1] + v.end[1] - v.kw) / v.stride[1] + 1;
+    v.bias = wgrad || find_field(shape, "bias").n > 0;
+    v.residual = find_field(shape, "residual").n > 0;
+    if (dgrad || wgrad) {
+        sizes dy = need_field(shape, "dy", 4);
+        v.n = dy.at[0], v.o = dy.at[3];
+        if (dy.at[1] != v.oh || dy.at[2] != v.ow)
+            refuse("sizes that do not follow from the other operands:", "dy");
     }
     return v;
 }
@@ -389,33 +402,31 @@ typedef struct product {
     bool bias;
 } product;
 
+/* An operand (..., last) as a matrix; sets what is still 0, refuses what differs. */
+static void parse_matrix(const char *shape, const char *name, dnnl_dim_t *rows, dnnl_dim_t *last)
+{
+    sizes found = find_field(shape, name);
+    if (found.n < 2)
+        refuse("the shape lacks, or gives too few sizes for, the operand", name);
+    dnnl_dim_t all = 1;
+    for (int i = 0; i < found.n - 1; i++)
+        all *= found.at[i];
+    if ((*rows && *rows != all) || (*last && *last != found.at[found.n - 1]))
+        refuse("sizes that do not fit the other operand's:", name);
+    *rows = all;
+    *last = found.at[found.n - 1];
+}
+
 static product parse_product(const char *op, const char *shape)
 {
-    product p = { .bias = true };
-    if (strcmp(op, "linear_dgrad") != 0) {
-        sizes x = find_field(shape, "x");
-        if (x.n < 2)
-            refuse("the shape lacks the operand", "x");
-        p.k = x.at[x.n - 1];
-        p.m = 1;
-        for (int i = 0; i < x.n - 1; i++)
-            p.m *= x.at[i];
-    }
-    if (strcmp(op, "linear_wgrad") != 0) {
-        sizes w = need_field(shape, "w", 2);
-        p.n = w.at[0], p.k = w.at[1];
-    }
-    if (strcmp(op, "linear") == 0) {
-        p.bias = find_field(shape, "bias").n > 0;
-        return p;
-    }
-    sizes dy = find_field(shape, "dy");
-    if (dy.n < 2)
-        refuse("the shape lacks the operand", "dy");
-    p.n = dy.at[dy.n - 1];
-    p.m = 1;
-    for (int i = 0; i < dy.n - 1; i++)
-        p.m *= dy.at[i];
+    product p = { 0 };
+    if (strcmp(op, "linear_dgrad") != 0)
+        parse_matrix(shape, "x", &p.m, &p.k);
+    if (strcmp(op, "linear_wgrad") != 0)
+        parse_matrix(shape, "w", &p.n, &p.k);
+    if (strcmp(op, "linear") != 0)
+        parse_matrix(shape, "dy", &p.m, &p.n);
+    p.bias = strcmp(op, "linear") != 0 || find_field(shape, "bias").n > 0;
     return p;
 }
 
@@ -516,7 +527,7 @@ static void bench_product(bench *b)
 
 /* --- the program ------------------------------------------------------------------------------ */
 
-static void cpu_name(char *name, size_t size)
+static void read_cpu_name(char *name, size_t size)
 {
     char line[256];
     FILE *f = fopen("/proc/cpuinfo", "r");
@@ -571,7 +582,6 @@ static bench parse_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    char cpu[256];
     bench b = parse_options(argc, argv);
     bool is_conv = strncmp(b.op, "conv2d", 6) == 0, is_linear = strncmp(b.op, "linear", 6) == 0;
     const char *suffix = b.op + (is_conv || is_linear ? 6 : 0);
@@ -581,13 +591,13 @@ int main(int argc, char **argv)
     omp_set_num_threads(b.threads);
     CHECK(dnnl_engine_create(&b.engine, dnnl_cpu, 0));
     CHECK(dnnl_stream_create(&b.stream, b.engine, dnnl_stream_default_flags));
-    cpu_name(cpu, sizeof cpu);
-    printf("{\"cpu\":\"%s\",\"threads\":%d,\"onednn\":\"%d.%d.%d\",\"results\":[", cpu, b.threads,
-           dnnl_version()->major, dnnl_version()->minor, dnnl_version()->patch);
+    read_cpu_name(b.cpu, sizeof b.cpu);
     if (is_conv)
         bench_conv(&b);
     else
         bench_product(&b);
+    if (!b.printed)
+        refuse("not a variant of this op:", b.variant);
     printf("\n]}\n");
     CHECK(dnnl_stream_destroy(b.stream));
     CHECK(dnnl_engine_destroy(b.engine));

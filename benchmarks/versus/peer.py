@@ -63,7 +63,7 @@ def number(text):
 
 
 def measure(work, seconds):
-    """Median and minimum of single calls, in microseconds; few where one call outlasts the slice."""
+    """Median and minimum of single calls, in microseconds; few where a call outlasts the slice."""
     work()
     times = []
     total = 0.0
