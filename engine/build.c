@@ -253,8 +253,9 @@ at_tensor at_concat(at_graph *g, const at_tensor *parts, int n, int axis)
             rest[i - 3] = parts[i];
         return at_concat(g, rest, n - 3, axis);
     }
+    bool last = axis == at_graph_tensor(g, parts[0].id)->view.rank - 1;
     for (int i = 0; i < n; i++)
-        p[i] = parts[i];
+        p[i] = last ? parts[i] : at_make_dense(g, parts[i]);
     if (n == 1)
         return p[0];
     at_concat_args a = {
@@ -265,13 +266,16 @@ at_tensor at_concat(at_graph *g, const at_tensor *parts, int n, int axis)
 
 at_tensor at_slice(at_graph *g, at_tensor x, int axis, int64_t start, int64_t length)
 {
-    at_slice_args a = { .x = VIEW(x), .axis = axis, .start = start, .length = length };
+    at_view v = VIEW(x);
+    if (axis < v.rank - 1)
+        v = VIEW(at_make_dense(g, x));
+    at_slice_args a = { .x = v, .axis = axis, .start = start, .length = length };
     return APPEND(slice, a);
 }
 
 at_tensor at_permute(at_graph *g, at_tensor x, const int64_t *order)
 {
-    at_permute_args a = { .x = VIEW(x) };
+    at_permute_args a = { .x = VIEW(at_make_dense(g, x)) };
     for (int i = 0; i < a.x.rank; i++)
         a.order[i] = order[i];
     return APPEND(permute, a);

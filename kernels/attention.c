@@ -122,12 +122,20 @@ static bool fits_simd(const void *args)
     return a->q.dtype == AT_F32 || a->q.dtype == AT_BF16 || a->q.dtype == AT_F16;
 }
 
-#define ATTENTION_SIMD(level, needs)                                                               \
+bool at_attention_fits_pairs(const void *args)
+{
+    const at_attention_args *a = args;
+    return a->q.dtype == AT_BF16 && a->q.size[1] > AT_ATTENTION_FEW;
+}
+
+#define ATTENTION_VARIANT(level, needs, fits)                                                      \
     {                                                                                              \
-        "attention_" #level, AT_CPU, needs, AT_ROWS_INDEPENDENT, fits_simd,                        \
-            at_attention_prepare_##level, NULL, at_attention_release, at_attention_##level                         \
+        "attention_" #level, AT_CPU, needs, AT_ROWS_INDEPENDENT, fits,                             \
+            at_attention_prepare_##level, NULL, at_attention_release, at_attention_##level         \
     }
 #if defined(__x86_64__)
+AT_ATTENTION_DECLARE(amx);
+AT_ATTENTION_DECLARE(bf16);
 AT_ATTENTION_DECLARE(avx512);
 AT_ATTENTION_DECLARE(avx2);
 #else
@@ -136,10 +144,13 @@ AT_ATTENTION_DECLARE(simd);
 
 static const at_variant attention_variants[] = {
 #if defined(__x86_64__)
-    ATTENTION_SIMD(avx512, AT_CAP_MASK(AVX512)),
-    ATTENTION_SIMD(avx2, AT_CAP_MASK(AVX2)),
+    ATTENTION_VARIANT(amx, AT_CAP_MASK(AMX_BF16), at_attention_fits_pairs),
+    ATTENTION_VARIANT(bf16, AT_CAP_MASK(AVX512_BF16) | AT_CAP_MASK(BF16_FAST),
+                      at_attention_fits_pairs),
+    ATTENTION_VARIANT(avx512, AT_CAP_MASK(AVX512), fits_simd),
+    ATTENTION_VARIANT(avx2, AT_CAP_MASK(AVX2), fits_simd),
 #else
-    ATTENTION_SIMD(simd, 0),
+    ATTENTION_VARIANT(simd, 0, fits_simd),
 #endif
     AT_REFERENCE("attention", attention_ref),
 };

@@ -36,19 +36,20 @@ typedef struct at_attention_block {
     int64_t reach;        /* row r sees key j of the span if j <= r + reach */
     bool masked;          /* some row of the panel does not see some key of the span */
     /* scratch: */
-    float *queries;       /* panels, padded * width words each */
+    float *queries;       /* panels, padded * width words apart */
     float *out;           /* panels, likewise: the output before division by the sum */
     float *top, *sum;     /* per query: the exponent taken out, the sum of what is left */
     float *key_rows;      /* span * stride words */
     float *value_rows;    /* span * stride words */
     float *scores;        /* span * width words */
-    int64_t stride;       /* words from one packed row to the next */
+    int64_t stride;       /* words from one row to the next, an odd number of cache lines */
 } at_attention_block;
 
 typedef struct at_attention_kernel {
     int width;      /* queries of a full panel; the last of a block may be narrower */
     int grain;      /* widths come in multiples of this */
     int pad;        /* heads are padded to a multiple of this */
+    int bytes;      /* of an element in key_rows */
     int span;       /* keys brought in at once, heads of up to 128 */
     int span_large; /* ... larger heads */
     /* A panel begins at 'row' of the block; those before it are full. */
@@ -102,8 +103,10 @@ static inline int64_t at_attention_seen(const at_view *lengths, int64_t b, int64
     return seen < 0 ? 0 : seen < n ? seen : n;
 }
 
-/* --- of attention.c, for the gradient --------------------------------------------------------- */
+/* --- of attention.c, for the gradient and for tests ------------------------------------------- */
 
+/* What the variants on pairs of bf16 take. */
+bool at_attention_fits_pairs(const void *args);
 at_status at_attention_check(const char *op, const at_view *q, const at_view *k, const at_view *v,
                              const at_view *lengths, int64_t heads, float scale, at_error *err);
 /* Pairs of a query and a key it sees, over all heads and samples, lengths left out. */

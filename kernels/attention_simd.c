@@ -7,18 +7,13 @@
 
 AT_ATTENTION_DECLARE(AT_SIMD_LEVEL);
 
-static float *panel_of(float *all, const at_attention_block *b, int64_t row)
-{
-    return all + row * b->padded; /* full panels lie before this one */
-}
-
 static void load_queries(const at_attention_block *b, int64_t row, int64_t width)
 {
-    float *to = panel_of(b->queries, b, row);
+    float *to = b->queries + row * b->padded;
     const char *from = (const char *)b->q + (size_t)(row * b->q_pitch) * at_dtype_bytes(b->type);
     int64_t n = b->rows - row < width ? b->rows - row : width;
     at_panel_load(to, from, b->q_pitch, b->type, n, b->size, b->padded, (int)width / AT_LANES);
-    at_softmax_reset(b, panel_of(b->out, b, row), row, width);
+    at_softmax_reset(b, b->out + row * b->padded, row, width);
 }
 
 static void load_span(const at_attention_block *b)
@@ -30,10 +25,11 @@ static void load_span(const at_attention_block *b)
     at_rows_load(b->value_rows, b->stride, v, b->v_pitch, b->type, b->keys, b->size, b->padded);
 }
 
-AT_INLINE void attend_panel(const at_attention_block *b, int64_t row, int64_t keys, const int nv,
+/* Scores become powers, in place. */
+AT_INLINE void soften(const at_attention_block *b, int64_t row, int64_t keys, const int nv,
                             const int masked)
 {
-    float *out = panel_of(b->out, b, row);
+    float *out = b->out + row * b->padded;
     at_softmax_lanes s;
     at_vf sum[AT_PANEL_VECTORS];
     at_softmax_open(&s, b, row, keys, out, nv, masked);
@@ -53,12 +49,14 @@ AT_INLINE void attend_panel(const at_attention_block *b, int64_t row, int64_t ke
 /* The two products and what lies between them, for a panel of nv registers. */
 AT_INLINE void attend_width(const at_attention_block *b, int64_t row, int64_t keys, const int nv)
 {
-    at_panel_dot(b->scores, b->key_rows, b->stride, panel_of(b->queries, b, row), keys, b->padded, nv);
+    at_panel_dot(b->scores, b->key_rows, b->stride, b->queries + row * b->padded, keys, b->padded, nv,
+                 AT_PANEL_F32);
     if (b->masked)
-        attend_panel(b, row, keys, nv, 1);
+        soften(b, row, keys, nv, 1);
     else
-        attend_panel(b, row, keys, nv, 0);
-    at_panel_add(panel_of(b->out, b, row), b->value_rows, b->stride, b->scores, keys, b->padded, nv);
+        soften(b, row, keys, nv, 0);
+    at_panel_add(b->out + row * b->padded, b->value_rows, b->stride, b->scores, keys, b->padded, nv,
+                 AT_PANEL_F32);
 }
 
 static void attend(const at_attention_block *b, int64_t row, int64_t width, int64_t keys)
@@ -73,7 +71,7 @@ static void attend(const at_attention_block *b, int64_t row, int64_t width, int6
 
 static void store(const at_attention_block *b, int64_t row, int64_t width)
 {
-    const float *from = panel_of(b->out, b, row);
+    const float *from = b->out + row * b->padded;
     char *to = (char *)b->o + (size_t)(row * b->o_pitch) * at_dtype_bytes(b->type);
     int64_t n = b->rows - row < width ? b->rows - row : width;
     at_softmax_finish(b, row, width);
@@ -83,6 +81,7 @@ static void store(const at_attention_block *b, int64_t row, int64_t width)
 static const at_attention_kernel kernel = { .width = AT_PANEL_WIDTH,
                                             .grain = AT_LANES,
                                             .pad = AT_PANEL_ROWS,
+                                            .bytes = 4,
                                             .span = 128,
                                             .span_large = 128,
                                             .load_queries = load_queries,

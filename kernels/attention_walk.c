@@ -37,8 +37,8 @@ static walk plan_walk(const at_attention_kernel *kernel, const at_attention_args
     w.size = at_cols(&a->q) / a->heads;
     w.padded = round_up(w.size, kernel->pad);
     /* An odd number of cache lines, so that rows do not fall into the same sets. */
-    w.stride = round_up(w.padded, LINE / 4) + LINE / 4;
-    w.stride += w.stride / (LINE / 4) % 2 ? 0 : LINE / 4;
+    int64_t lines = (w.padded * kernel->bytes + LINE - 1) / LINE + 1;
+    w.stride = (lines % 2 ? lines : lines + 1) * (LINE / 4);
     w.span = w.size <= 128 ? kernel->span : kernel->span_large;
     w.panel_words = (size_t)(w.padded * kernel->width);
     int64_t panels = (queries + kernel->width - 1) / kernel->width;

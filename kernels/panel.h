@@ -26,6 +26,26 @@ enum { AT_PANEL_VECTORS = 3, AT_PANEL_WIDTH = AT_PANEL_VECTORS * AT_LANES };
 #define AT_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* A word is a float, or a pair of bf16: then one step multiplies two pairs and adds both products. */
+enum { AT_PANEL_F32, AT_PANEL_PAIRS };
+
+AT_INLINE at_vf at_panel_step(at_vf y, at_vf x, at_vf sum, const int words)
+{
+#if defined(__AVX512BF16__)
+    if (words == AT_PANEL_PAIRS)
+        return (at_vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)y, (__m512bh)x);
+#endif
+    (void)words;
+    return at_vf_fma(y, x, sum);
+}
+
+AT_INLINE at_vf at_panel_word(const float *p)
+{
+    int32_t bits;
+    memcpy(&bits, p, sizeof bits);
+    return (at_vf)((at_vi){ 0 } + bits);
+}
+
 AT_INLINE at_vf at_panel_get(const float *p, int64_t vector)
 {
     return at_vf_load(p, vector * AT_LANES, AT_F32);
@@ -39,7 +59,7 @@ AT_INLINE void at_panel_set(float *p, int64_t vector, at_vf x)
 /* out[row][lane] = sum over d of rows[row][d] * panel[d][lane], for AT_PANEL_ROWS rows 'stride' apart;
  * added to what is there when 'more' (a constant). */
 AT_INLINE void at_panel_dot_tile(float *out, const float *rows, int64_t stride, const float *panel,
-                                 int64_t d, const int nv, const int more)
+                                 int64_t d, const int nv, const int words, const int more)
 {
     at_vf sum[AT_PANEL_ROWS][AT_PANEL_VECTORS];
     AT_UNROLL for (int i = 0; i < AT_PANEL_ROWS; i++)
@@ -53,9 +73,9 @@ AT_INLINE void at_panel_dot_tile(float *out, const float *rows, int64_t stride, 
             x[v] = at_panel_get(panel, e * nv + v);
         AT_UNROLL for (int i = 0; i < AT_PANEL_ROWS; i++)
         {
-            at_vf y = at_vf_set(rows[i * stride + e]);
+            at_vf y = at_panel_word(rows + i * stride + e);
             AT_UNROLL for (int v = 0; v < nv; v++)
-                sum[i][v] = at_vf_fma(y, x[v], sum[i][v]);
+                sum[i][v] = at_panel_step(y, x[v], sum[i][v], words);
         }
     }
     AT_UNROLL for (int i = 0; i < AT_PANEL_ROWS; i++)
@@ -68,21 +88,22 @@ AT_INLINE void at_panel_dot_tile(float *out, const float *rows, int64_t stride, 
 /* The same for n rows (memory for n rounded up to AT_PANEL_ROWS). A long d goes in pieces, so that a
  * piece of the panel stays in the first cache while all rows pass. */
 AT_INLINE void at_panel_dot(float *out, const float *rows, int64_t stride, const float *panel,
-                            int64_t n, int64_t d, const int nv)
+                            int64_t n, int64_t d, const int nv, const int words)
 {
     enum { PIECE = 128 };
     const int64_t w = nv * AT_LANES;
     for (int64_t i = 0; i < n; i += AT_PANEL_ROWS)
-        at_panel_dot_tile(out + i * w, rows + i * stride, stride, panel, d < PIECE ? d : PIECE, nv, 0);
+        at_panel_dot_tile(out + i * w, rows + i * stride, stride, panel, d < PIECE ? d : PIECE, nv,
+                          words, 0);
     for (int64_t e = PIECE; e < d; e += PIECE)
         for (int64_t i = 0; i < n; i += AT_PANEL_ROWS)
             at_panel_dot_tile(out + i * w, rows + i * stride + e, stride, panel + e * w,
-                              d - e < PIECE ? d - e : PIECE, nv, 1);
+                              d - e < PIECE ? d - e : PIECE, nv, words, 1);
 }
 
 /* out[d][lane] += sum over rows of rows[row][d] * panel[row][lane]; d a multiple of AT_PANEL_ROWS. */
 AT_INLINE void at_panel_add(float *out, const float *rows, int64_t stride, const float *panel,
-                            int64_t n, int64_t d, const int nv)
+                            int64_t n, int64_t d, const int nv, const int words)
 {
     const int64_t w = nv * AT_LANES;
     for (int64_t e = 0; e < d; e += AT_PANEL_ROWS) {
@@ -98,9 +119,9 @@ AT_INLINE void at_panel_add(float *out, const float *rows, int64_t stride, const
                 x[v] = at_panel_get(panel, r * nv + v);
             AT_UNROLL for (int i = 0; i < AT_PANEL_ROWS; i++)
             {
-                at_vf y = at_vf_set(rows[r * stride + e + i]);
+                at_vf y = at_panel_word(rows + r * stride + e + i);
                 AT_UNROLL for (int v = 0; v < nv; v++)
-                    sum[i][v] = at_vf_fma(y, x[v], sum[i][v]);
+                    sum[i][v] = at_panel_step(y, x[v], sum[i][v], words);
             }
         }
         AT_UNROLL for (int i = 0; i < AT_PANEL_ROWS; i++)

@@ -395,29 +395,33 @@ static void check_overlay(job *j)
     set_free(&other);
 }
 
-/* The views of sample b. */
-static void cut_sample(job *j, set *one, set *all, int64_t b)
+/* The views of sample b of 'batch'. What all samples share, (1, C), stays whole; what has several
+ * entries for each, such as a statistic of every row, is cut into equal pieces. */
+static void cut_sample(job *j, set *one, set *all, int64_t b, int64_t batch)
 {
     for (int i = 0; i < j->op->n_operands; i++) {
         at_view *v = operand(one, i), *whole = operand(all, i);
         *v = *whole;
-        if (!at_has(v) || !(j->op->operands[i].flags & AT_BATCHED))
+        if (!at_has(v) || !(j->op->operands[i].flags & AT_BATCHED) || v->size[0] % batch)
             continue;
-        int64_t elements = v->rank == 1 ? b : b * (at_rows(v) / v->size[0]) * v->pitch;
-        if (v->rank == 1 && v->size[0] == 1)
-            elements = 0;
-        v->size[0] = 1;
+        v->size[0] /= batch;
+        int64_t elements = b * (v->rank == 1 ? v->size[0] : at_rows(v) * v->pitch);
         v->data = (char *)whole->data + (size_t)elements * at_dtype_bytes(v->dtype);
     }
 }
 
+/* The first axis of the operands that have most axes. */
 static int64_t batch_of(job *j)
 {
     int64_t batch = 1;
+    int rank = 0;
     for (int i = 0; i < j->op->n_operands; i++) {
         const at_view *v = operand(&j->got, i);
-        if (at_has(v) && (j->op->operands[i].flags & AT_BATCHED) && v->size[0] > batch)
+        if (!at_has(v) || !(j->op->operands[i].flags & AT_BATCHED) || v->rank < rank)
+            continue;
+        if (v->rank > rank || v->size[0] > batch)
             batch = v->size[0];
+        rank = v->rank;
     }
     return batch;
 }
@@ -434,14 +438,14 @@ static void check_samples(job *j)
         set_allocate(&other, j->pitched);
         set_load(&other, j->inputs);
         one = other;
-        cut_sample(j, &one, &other, b);
+        cut_sample(j, &one, &other, b, batch);
         if (!at_variant_usable(j->v, one.args, &j->c->caps, j->exact))
             job_fail(j, "does not fit one sample of the batch alone");
         else if (run_variant(j, one.args, 1, &err) != AT_OK)
             job_fail(j, err.text);
         snprintf(what, sizeof what, "between sample %lld alone and in the batch", (long long)b);
         set kept = j->got;
-        cut_sample(j, &j->got, &kept, b);
+        cut_sample(j, &j->got, &kept, b, batch);
         for (int i = 0; i < j->op->n_operands; i++) /* what is no sample's own cannot be compared */
             if (!(j->op->operands[i].flags & AT_BATCHED))
                 *operand(&j->got, i) = (at_view){ 0 };

@@ -1,0 +1,97 @@
+/* channels.h -- passes over pictures with numbers of their own for every channel: the method that
+ * group_norm, instance_norm, mean_std, adain and their gradients share.
+ *
+ * A sample is 'rows' positions of 'cols' channels. One pass sums over the positions, channel by
+ * channel; then 'finish' turns the sums of a sample into coefficients, one set per channel; then a
+ * second pass applies them. Where the channels that belong together (a group, over all positions)
+ * fit a core's cache, a sample is cut into slabs of channels and each slab goes through all three
+ * steps at once, so that memory is read once. Where they do not, it is cut into parts of positions.
+ * Both cuts depend on the sizes of one sample only, and sums are added up in one order. */
+#ifndef AT_KERNELS_CHANNELS_H
+#define AT_KERNELS_CHANNELS_H
+
+#include "kernels/ops.h"
+
+typedef enum at_channels_way { AT_CHANNELS_FORWARD, AT_CHANNELS_BACKWARD } at_channels_way;
+typedef enum at_channels_act {
+    AT_CHANNELS_PLAIN,
+    AT_CHANNELS_RELU,
+    AT_CHANNELS_SILU
+} at_channels_act;
+
+typedef struct at_channels_cut {
+    int64_t batch, rows, cols; /* samples, positions of one, channels of all inputs together */
+    int64_t slab;              /* channels of a slab: cols when cut by rows */
+    int64_t part;              /* positions of a part: rows when cut by slabs */
+    int64_t turn;              /* samples that are worked on together */
+} at_channels_cut;
+
+/* 'all' has the sizes (B, ..., C) and the type of what is read; 'group' channels stay together. */
+at_channels_cut at_channels_cut_of(const at_view *all, int64_t group, at_channels_way way);
+size_t at_channels_scratch(const at_channels_cut *cut, at_channels_way way);
+
+/* What is summed over the positions of a channel, and what is computed from that: */
+enum {
+    /* forward: the sums of x and x^2; y = act(x * scale + shift) */
+    AT_SUM_X = 0,
+    AT_SUM_XX,
+    AT_FORWARD_SUMS,
+    AT_SCALE = 0,
+    AT_SHIFT,
+    AT_FORWARD_COEFFICIENTS,
+    /* backward: xhat = x * xhat_scale + xhat_shift; dz = act'(x * scale + shift) * dy; the sums of
+     * dz, dz * xhat and xhat; dx = dz * by_dz + x * by_x + by_1 */
+    AT_SUM_DZ = 0,
+    AT_SUM_DZ_XHAT,
+    AT_SUM_XHAT,
+    AT_BACKWARD_SUMS,
+    AT_XHAT_SCALE = AT_FORWARD_COEFFICIENTS,
+    AT_XHAT_SHIFT,
+    AT_BY_DZ,
+    AT_BY_X,
+    AT_BY_1,
+    AT_BACKWARD_COEFFICIENTS,
+};
+
+/* The numbers of channel c of one sample: sum[i][c] and coefficient[i][c]. */
+typedef struct at_channels_numbers {
+    double *sum[AT_BACKWARD_SUMS];
+    float *coefficient[AT_BACKWARD_COEFFICIENTS];
+} at_channels_numbers;
+
+/* One op's use of the passes. Channels of x and x2 lie side by side; absent views are skipped. */
+typedef struct at_channels {
+    at_channels_cut cut;
+    at_channels_act act;
+    at_view x, x2;   /* (B, ..., C1), (B, ..., C2) T */
+    at_view y;       /* (B, ..., C) T: forward, what is written */
+    at_view y_amax;  /* (1) f32: forward, the largest |y| */
+    at_view dy;      /* (B, ..., C) T: backward, what is read */
+    at_view dx, dx2; /* as x, x2: backward, what is written */
+    bool sums;       /* whether finish needs any */
+    const void *args;
+    /* Before the first pass of backward: SCALE, SHIFT, XHAT_SCALE, XHAT_SHIFT of sample b's channels
+     * [begin, end), which are whole groups. */
+    void (*start)(const struct at_channels *, int64_t b, int64_t begin, int64_t end,
+                  const at_channels_numbers *);
+    /* After the first pass: forward SCALE and SHIFT, backward BY_DZ, BY_X and BY_1. Also writes the
+     * op's own small outputs. */
+    void (*finish)(const struct at_channels *, int64_t b, int64_t begin, int64_t end,
+                   const at_channels_numbers *);
+    /* After backward: the sums over all samples of dz * xhat and dz, (C) each; either may be absent. */
+    at_view dgamma, dbeta;
+} at_channels;
+
+/* Where things lie in scratch; every array of channels has room for a vector beyond its end. */
+int64_t at_channels_stride(const at_channels_cut *cut);
+int64_t at_channels_parts(const at_channels_cut *cut);
+int64_t at_channels_slabs(const at_channels_cut *cut);
+/* Of sample i of a turn; the sums are those of one part (part 0 also takes the totals). */
+at_channels_numbers at_channels_numbers_of(const at_channels_cut *cut, at_channels_way way,
+                                           void *scratch, int64_t i, int64_t part);
+/* One float for each part and slab of the turn: its largest |y|. */
+float *at_channels_tops(const at_channels_cut *cut, at_channels_way way, void *scratch);
+/* 2 * stride doubles: running totals over samples, for dgamma and dbeta. */
+double *at_channels_totals(const at_channels_cut *cut, at_channels_way way, void *scratch);
+
+#endif
