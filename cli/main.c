@@ -1,9 +1,9 @@
 /* main.c -- one program, many subcommands: commands.def lists them. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/threads.h"
 
 static const struct {
     const char *name, *text;
@@ -20,36 +20,46 @@ static void print_commands(FILE *out)
     for (size_t i = 0; i < AT_COUNT(commands); i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].text);
     fputs("  version    the version of this program\n"
-          "atelier COMMAND --help says more.\n",
+          "  help       this text; atelier help COMMAND says more\n"
+          "Exit status: 0 done, 1 done and something is wrong, 2 could not be done.\n",
           out);
 }
 
-/* The team of threads must sleep when it has nothing to do, soon after it ran dry: long enough to catch
- * the next op, short enough to leave the cores to others. The library behind it reads its settings before
- * main() does, so they are made before any library starts; what the user has set stays. */
-static void settle_threads(int argc, char **argv, char **envp)
+static int run_command(int argc, char **argv)
 {
-    (void)argc, (void)argv, (void)envp;
-    setenv("GOMP_SPINCOUNT", "20000", 0);
+    for (size_t i = 0; i < AT_COUNT(commands); i++)
+        if (!strcmp(argv[0], commands[i].name))
+            return commands[i].run(argc, argv);
+    fprintf(stderr, "atelier: there is no command '%s' (see atelier help)\n", argv[0]);
+    return AT_EXIT_UNABLE;
 }
-__attribute__((section(".preinit_array"), used)) static void (*const settle)(int, char **, char **) =
-    settle_threads;
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : "--help";
-    if (!strcmp(name, "--help") || !strcmp(name, "help")) {
+    if (argc < 2) {
+        print_commands(stderr);
+        return AT_EXIT_UNABLE;
+    }
+    bool help = !strcmp(argv[1], "help");
+    if (help && argc == 3)
+        return run_command(2, (char *[]){ argv[2], "--help", NULL });
+    if (help || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         print_commands(stdout);
         return AT_EXIT_OK;
     }
-    if (!strcmp(name, "version") || !strcmp(name, "--version")) {
+    if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version")) {
         puts("atelier " AT_VERSION);
         return AT_EXIT_OK;
     }
-    for (size_t i = 0; i < AT_COUNT(commands); i++)
-        if (!strcmp(name, commands[i].name))
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "atelier: there is no command '%s'\n", name);
-    print_commands(stderr);
+    return run_command(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    at_threads_settle(argv);
+    int status = run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fputs("atelier: the output cannot be written\n", stderr);
     return AT_EXIT_UNABLE;
 }

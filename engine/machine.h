@@ -1,31 +1,51 @@
-/* machine.h -- what the machine can reach, by measuring it: peaks that shares are taken of. */
+/* machine.h -- what the machine can reach, by measuring it: the peaks that shares are taken of. */
 #ifndef AT_ENGINE_MACHINE_H
 #define AT_ENGINE_MACHINE_H
 
 #include "engine/device.h"
 
-enum { AT_MACHINE_NAME_MAX = 96 };
+enum { AT_MACHINE_NAME_MAX = 96, AT_MACHINE_SIZES = 6 };
+
+/* Bytes per second where 'bytes' in all are touched again and again. A copy counts what it reads and
+ * what it writes; a streaming copy writes past the caches. */
+typedef struct at_bandwidth {
+    size_t bytes;
+    double read, copy, streaming_copy;
+} at_bandwidth;
 
 typedef struct at_machine {
     char name[AT_MACHINE_NAME_MAX]; /* of the processor */
-    int cores, threads;
+    int cores, threads;             /* cores that this process may use; threads of the device */
     size_t memory_bytes;
-    double f32_flops, bf16_flops; /* per second, all threads; bf16 0: no instructions for it */
-    double read_bytes, copy_bytes,
-        streaming_copy_bytes; /* per second; a copy counts read and write */
+    double f32_flops, bf16_flops; /* per second, all threads; 0: no instructions for it */
+    at_bandwidth bandwidth[AT_MACHINE_SIZES]; /* smallest first; the last is beyond any cache */
+    int n_bandwidth;
 } at_machine;
 
 /* The processor's own name. */
 AT_API void at_machine_name(char *name, size_t name_size);
-/* Takes about half a second, with the device's threads. Only the cpu device. */
+/* What can be known without measuring: name, cores, threads, memory. */
+AT_API void at_machine_look(const at_device *d, at_machine *out);
+/* The rest too; takes about two seconds and half a gigabyte of the device's shared arena. Measures
+ * with all that the processor has, whatever the device is limited to. Only the cpu device. */
 AT_API at_status at_machine_measure(at_device *d, at_machine *out, at_error *err);
-/* Bytes per second that ops which read and write are compared with. */
-AT_API double at_machine_bandwidth(const at_machine *m);
+
+/* Bytes per second that an op which touches 'bytes' in all can reach: the best of reading and copying
+ * as many. In a cache that is more than memory gives, so an op is never praised for fitting into one.
+ * 0: not measured. */
+AT_API double at_machine_bandwidth(const at_machine *m, double bytes);
 /* Seconds that this cost takes at the machine's peaks: the larger of its FLOPs and its bytes. */
 AT_API double at_machine_roofline(const at_machine *m, at_cost cost, at_dtype dtype);
+/* The type that an op with these args computes in: that of its first floating input whose type the op
+ * leaves open, else f32. */
+AT_API at_dtype at_machine_dtype_of(const at_op *op, const void *args);
+
 /* The type that computes fastest here: bf16 where its dot products beat f32's. */
 AT_API at_dtype at_device_default_dtype(const at_device *d);
-/* AT_CAP_MASK(BF16_FAST) if a millisecond of each shows bf16 dot products ahead of f32 products. */
+/* How much faster than f32 bf16 dot products must be measured to make it the default: what is left of
+ * less is eaten up by converting at the borders. */
+#define AT_BF16_WORTH 1.25
+/* AT_CAP_MASK(BF16_FAST) if a millisecond of each shows bf16 dot products that much ahead. */
 uint32_t at_machine_fast_types(uint32_t has);
 
 #endif

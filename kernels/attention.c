@@ -39,15 +39,18 @@ at_status at_attention_check(const char *op, const at_view *q, const at_view *k,
         return at_fail(err, AT_INVALID, "%s: heads of %lld elements, expected at most %d", op,
                        (long long)(at_cols(q) / heads), AT_ATTENTION_SIZE_MAX);
     if (!(scale >= 0) || isinf(scale))
-        return at_fail(err, AT_INVALID, "%s: scale is %g, expected a positive number, or 0 for "
-                       "1 / sqrt(head size)", op, (double)scale);
+        return at_fail(err, AT_INVALID,
+                       "%s: scale is %g, expected a positive number, or 0 for "
+                       "1 / sqrt(head size)",
+                       op, (double)scale);
     return AT_OK;
 }
 
 static at_status attention_shape(void *args, at_error *err)
 {
     at_attention_args *a = args;
-    AT_TRY(at_attention_check("attention", &a->q, &a->k, &a->v, &a->lengths, a->heads, a->scale, err));
+    AT_TRY(
+        at_attention_check("attention", &a->q, &a->k, &a->v, &a->lengths, a->heads, a->scale, err));
     const int64_t lse[] = { a->q.size[0], a->heads, a->q.size[1] };
     a->o = at_view_like(&a->q, a->q.dtype);
     a->lse = at_view_of(at_wide(a->q.dtype), 3, lse);
@@ -70,7 +73,7 @@ static double attention_flops(const void *args)
     return at_attention_pairs(&a->q, &a->k, a->heads, a->causal) * 4 * size;
 }
 
-/* --- reference -------------------------------------------------------------------------------- */
+/* --- reference ------------------------------------------------------------------------------ */
 
 /* q_i . k_j of the head that begins at column 'col'; rows counted over all samples */
 double at_attention_dot(const at_view *q, int64_t i, const at_view *k, int64_t j, int64_t col,
@@ -114,7 +117,7 @@ static at_status attention_ref(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- variants --------------------------------------------------------------------------------- */
+/* --- variants ------------------------------------------------------------------------------- */
 
 static bool fits_simd(const void *args)
 {
@@ -128,10 +131,10 @@ bool at_attention_fits_pairs(const void *args)
     return a->q.dtype == AT_BF16 && a->q.size[1] > AT_ATTENTION_FEW;
 }
 
-#define ATTENTION_VARIANT(level, needs, fits)                                                      \
-    {                                                                                              \
-        "attention_" #level, AT_CPU, needs, AT_ROWS_INDEPENDENT, fits,                             \
-            at_attention_prepare_##level, NULL, at_attention_release, at_attention_##level         \
+#define ATTENTION_VARIANT(level, needs, fits)                                              \
+    {                                                                                      \
+        "attention_" #level, AT_CPU, needs, AT_ROWS_INDEPENDENT, fits,                     \
+            at_attention_prepare_##level, NULL, at_attention_release, at_attention_##level \
     }
 #if defined(__x86_64__)
 AT_ATTENTION_DECLARE(amx);

@@ -1,9 +1,9 @@
-/* attention_amx.c -- attention on tiles: the products run at 1024 bf16 operations a cycle, so most of the
- * time goes into the exponential between them; panels are two tiles wide.
+/* attention_amx.c -- attention on tiles: the products run at 1024 bf16 operations a cycle, so most
+ * of the time goes into the exponential between them; panels are two tiles wide.
  *
- * scores[key][query]: A = 16 keys x 32 elements as they lie, B = query pairs.
- * out[d][query]: A = 16 elements x 32 keys (values turned when a span is brought in), B = pairs of
- * probabilities. Both products so leave panels, and the softmax works down their columns. */
+ * scores[key][query]: A = 16 keys x 32 elements as they lie, B = query pairs. out[d][query]: A =
+ * 16 elements x 32 keys (values turned when a span is brought in), B = pairs of probabilities.
+ * Both products so leave panels, and the softmax works down their columns. */
 #include "kernels/attention_pairs.h"
 #include "kernels/tile.h"
 
@@ -15,7 +15,7 @@ AT_ATTENTION_DECLARE(amx_emulated);
 AT_ATTENTION_DECLARE(amx);
 #endif
 
-/* KEYS: keys of two tiles side by side, which is also the depth of one step of the second product. */
+/* KEYS: keys of two tiles side by side, and the depth of one step of the second product. */
 enum { KEYS = 32, WORDS = AT_TILE_ROW_BYTES / 4, LINE = AT_TILE_ROW_BYTES };
 
 /* value_rows[key / 32][d][key % 32]: each tile is 1 KiB on end. */
@@ -98,7 +98,8 @@ AT_INLINE void attend_width(const at_attention_block *b, int64_t row, int64_t ke
         load_square(t, out + e * width, bytes, nv);
         for (int64_t j = 0; j < whole; j += KEYS) {
             const float *a = b->value_rows + (j / KEYS * b->padded + e) * WORDS;
-            multiply_step(t, a, a + AT_TILE_ROWS * WORDS, LINE, b->scores + j / 2 * width, bytes, nv);
+            multiply_step(t, a, a + AT_TILE_ROWS * WORDS, LINE, b->scores + j / 2 * width, bytes,
+                          nv);
         }
         store_square(t, out + e * width, bytes, nv);
     }

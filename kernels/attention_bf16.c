@@ -1,5 +1,6 @@
-/* attention_bf16.c -- attention with bf16 dot products in registers (vdpbf16ps), for processors where
- * they run at the rate of f32 products and so do twice the work: a Zen 5, not a Xeon without tiles. */
+/* attention_bf16.c -- attention with bf16 dot products in registers (vdpbf16ps), for processors
+ * where they run at the rate of f32 products and so do twice the work: a Zen 5, not a Xeon without
+ * tiles. */
 #include "kernels/attention_pairs.h"
 
 AT_ATTENTION_DECLARE(bf16);
@@ -19,14 +20,14 @@ static void load_span(const at_attention_block *b)
 AT_INLINE void attend_width(const at_attention_block *b, int64_t row, int64_t keys, const int nv)
 {
     int64_t even = keys + (keys & 1);
-    at_panel_dot(b->scores, b->key_rows, b->stride, b->queries + row * b->padded, keys, b->padded / 2,
-                 nv, AT_PANEL_PAIRS);
+    at_panel_dot(b->scores, b->key_rows, b->stride, b->queries + row * b->padded, keys,
+                 b->padded / 2, nv, AT_PANEL_PAIRS);
     if (b->masked)
         at_pairs_soften(b, row, keys, even, nv, 1);
     else
         at_pairs_soften(b, row, keys, even, nv, 0);
-    at_panel_add(b->out + row * b->padded, b->value_rows, 2 * b->stride, b->scores, even / 2, b->padded,
-                 nv, AT_PANEL_PAIRS);
+    at_panel_add(b->out + row * b->padded, b->value_rows, 2 * b->stride, b->scores, even / 2,
+                 b->padded, nv, AT_PANEL_PAIRS);
 }
 
 static void attend(const at_attention_block *b, int64_t row, int64_t width, int64_t keys)

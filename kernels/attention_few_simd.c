@@ -1,5 +1,6 @@
-/* attention_few_simd.c -- attention of a few queries to a cache: bound by reading keys and values, which
- * are used where they lie. One head of one sample at a time, its queries one after the other. */
+/* attention_few_simd.c -- attention of a few queries to a cache: bound by reading keys and values,
+ * which are used where they lie. One head of one sample at a time, its queries one after the
+ * other. */
 #include "kernels/attention.h"
 #include "kernels/panel.h"
 
@@ -18,10 +19,10 @@ typedef struct few {
 /* One query at work. */
 typedef struct query {
     const few *f;
-    float *q, *out;   /* (padded) */
-    float *scores;    /* (SPAN) */
+    float *q, *out;    /* (padded) */
+    float *scores;     /* (SPAN) */
     const char *k, *v; /* the head's part of the sample's first key and value */
-    int64_t keys;     /* that it sees */
+    int64_t keys;      /* that it sees */
     float top, sum;
 } query;
 
@@ -50,8 +51,7 @@ AT_INLINE at_vf dot_keys(const query *x, int64_t first, int64_t n, const at_dtyp
         }
     }
     at_transpose(t);
-    AT_UNROLL for (int i = 0; i < AT_LANES; i++)
-        sum += t[i];
+    AT_UNROLL for (int i = 0; i < AT_LANES; i++) sum += t[i];
     return sum;
 }
 
@@ -61,21 +61,22 @@ AT_INLINE void add_values(query *x, int64_t first, int64_t n, const at_dtype typ
     enum { VECTORS = 4 };
     for (int64_t e = 0; e < x->f->size; e += VECTORS * AT_LANES) {
         at_vf sum[VECTORS];
-        AT_UNROLL for (int v = 0; v < VECTORS; v++)
-            sum[v] = e + v * AT_LANES < x->f->padded ? at_vf_load(x->out, e + v * AT_LANES, AT_F32)
-                                                     : (at_vf){ 0 };
+        AT_UNROLL for (int v = 0; v < VECTORS; v++) sum[v] =
+            e + v * AT_LANES < x->f->padded ? at_vf_load(x->out, e + v * AT_LANES, AT_F32)
+                                            : (at_vf){ 0 };
         for (int64_t j = 0; j < n; j++) {
             at_vf p = at_vf_set(x->scores[j]);
             AT_UNROLL for (int v = 0; v < VECTORS; v++)
             {
                 int64_t i = e + v * AT_LANES;
-                sum[v] = at_vf_fma(p, at_vf_load_upto(x->v, (first + j) * x->f->a->v.pitch + i, type,
-                                                      x->f->size - i), sum[v]);
+                sum[v] = at_vf_fma(
+                    p,
+                    at_vf_load_upto(x->v, (first + j) * x->f->a->v.pitch + i, type, x->f->size - i),
+                    sum[v]);
             }
         }
-        AT_UNROLL for (int v = 0; v < VECTORS; v++)
-            if (e + v * AT_LANES < x->f->padded)
-                at_vf_store(x->out, e + v * AT_LANES, AT_F32, sum[v]);
+        AT_UNROLL for (int v = 0; v < VECTORS; v++) if (e + v * AT_LANES < x->f->padded)
+            at_vf_store(x->out, e + v * AT_LANES, AT_F32, sum[v]);
     }
 }
 
@@ -85,7 +86,8 @@ static void soften(query *x, int64_t n)
     at_vf high = at_vf_set(-INFINITY), total = { 0 };
     for (int64_t j = 0; j < n; j += AT_LANES)
         high = at_vf_max(high, at_vf_load(x->scores, j, AT_F32));
-    float wanted = ceilf(at_vf_largest(high) * x->f->scale), top = wanted > x->top ? wanted : x->top;
+    float wanted = ceilf(at_vf_largest(high) * x->f->scale),
+          top = wanted > x->top ? wanted : x->top;
     float factor = exp2f(x->top - top);
     if (factor != 1)
         for (int64_t e = 0; e < x->f->padded; e++)
@@ -120,7 +122,8 @@ static void attend_row(const few *f, query *x, int64_t sample, int64_t head, int
 {
     const at_attention_args *a = f->a;
     at_dtype type = a->q.dtype;
-    int64_t at = sample * a->q.size[1] + row, col = head * f->size, bytes = (int64_t)at_dtype_bytes(type);
+    int64_t at = sample * a->q.size[1] + row, col = head * f->size,
+            bytes = (int64_t)at_dtype_bytes(type);
     x->top = -INFINITY, x->sum = 0;
     memset(x->out, 0, (size_t)f->padded * sizeof *x->out);
     const char *q = (const char *)a->q.data + (at * a->q.pitch + col) * bytes;
@@ -134,7 +137,8 @@ static void attend_row(const few *f, query *x, int64_t sample, int64_t head, int
     float factor = x->sum > 0 ? 1 / x->sum : 0;
     char *o = (char *)a->o.data + (at * a->o.pitch + col) * bytes;
     for (int64_t e = 0; e < f->size; e += AT_LANES)
-        at_vf_store_upto(o, e, type, at_vf_load(x->out, e, AT_F32) * at_vf_set(factor), f->size - e);
+        at_vf_store_upto(o, e, type, at_vf_load(x->out, e, AT_F32) * at_vf_set(factor),
+                         f->size - e);
     if (at_has(&a->lse))
         ((float *)at_row(&a->lse, sample * a->heads + head))[row] =
             x->sum > 0 ? (x->top + log2f(x->sum)) * 0.69314718f : -INFINITY;

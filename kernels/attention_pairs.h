@@ -1,8 +1,9 @@
 /* attention_pairs.h -- attention on pairs of bf16: what the dot-product and the tile kernel share.
  *
- * Products take words of two bf16 that are neighbours along the axis they sum over: elements of a head
- * for the scores, keys for the output. Keys are such rows as they lie; queries become panels of pairs,
- * queries[d / 2][query]; probabilities are rounded and paired as they are made, p[key / 2][query]. */
+ * Products take words of two bf16 that are neighbours along the axis they sum over: elements of a
+ * head for the scores, keys for the output. Keys are such rows as they lie; queries become panels
+ * of pairs, queries[d / 2][query]; probabilities are rounded and paired as they are made, p[key /
+ * 2][query]. */
 #ifndef AT_KERNELS_ATTENTION_PAIRS_H
 #define AT_KERNELS_ATTENTION_PAIRS_H
 
@@ -20,7 +21,8 @@ AT_INLINE at_vf at_pairs_load(const uint16_t *row, int64_t e, int64_t d)
     return x;
 }
 
-/* Elements e .. e + AT_LANES - 1 of a row of d, as the low halves of words; NULL is a row of zeros. */
+/* Elements e .. e + AT_LANES - 1 of a row of d, as the low halves of words; NULL is a row of
+ * zeros. */
 AT_INLINE at_vu at_pairs_half(const uint16_t *row, int64_t e, int64_t d)
 {
     at_vh x = { 0 };
@@ -52,7 +54,8 @@ AT_OUTLINE void at_pairs_load_queries(const at_attention_block *b, int64_t row, 
             AT_UNROLL for (int i = 0; i < AT_LANES; i++)
             {
                 int64_t r = row + v * AT_LANES + i;
-                t[i] = r < b->rows ? at_pairs_load(from + r * b->q_pitch, e, b->size) : (at_vf){ 0 };
+                t[i] =
+                    r < b->rows ? at_pairs_load(from + r * b->q_pitch, e, b->size) : (at_vf){ 0 };
             }
             at_transpose(t);
             AT_UNROLL for (int i = 0; i < AT_LANES; i++)
@@ -76,14 +79,15 @@ AT_OUTLINE void at_pairs_load_keys(const at_attention_block *b)
 
 AT_INLINE at_vf at_pairs_round(at_vf low, at_vf high)
 {
-    static const uint16_t interleave[32] = { 0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31 };
+    static const uint16_t interleave[32] = { 0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                             21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                             11, 27, 12, 28, 13, 29, 14, 30, 15, 31 };
     __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
     return (at_vf)_mm512_permutexvar_epi16(_mm512_loadu_si512(interleave), both);
 }
 
-/* Scores become pairs of powers, in place: the pair of keys j, j + 1 in row j / 2. Zeros fill the pairs
- * up to 'keys_padded' keys. */
+/* Scores become pairs of powers, in place: the pair of keys j, j + 1 in row j / 2. Zeros fill the
+ * pairs up to 'keys_padded' keys. */
 AT_INLINE void at_pairs_soften(const at_attention_block *b, int64_t row, int64_t keys,
                                int64_t keys_padded, const int nv, const int masked)
 {
@@ -98,7 +102,8 @@ AT_INLINE void at_pairs_soften(const at_attention_block *b, int64_t row, int64_t
             at_vf low = at_panel_get(b->scores, j * nv + v), high = { 0 };
             low = at_softmax_power(&s, low, j, v, masked, 4);
             if (j + 1 < keys)
-                high = at_softmax_power(&s, at_panel_get(b->scores, (j + 1) * nv + v), j + 1, v, masked, 4);
+                high = at_softmax_power(&s, at_panel_get(b->scores, (j + 1) * nv + v), j + 1, v,
+                                        masked, 4);
             sum[v] += low;
             sum[v] += high;
             at_panel_set(b->scores, j / 2 * nv + v, at_pairs_round(low, high));
@@ -114,7 +119,8 @@ AT_OUTLINE void at_pairs_store(const at_attention_block *b, int64_t row, int64_t
     uint16_t *to = (uint16_t *)b->o + row * b->o_pitch;
     at_softmax_finish(b, row, width);
     at_panel_store_as(to, b->o_pitch, AT_BF16, b->out + row * b->padded, b->sum + row,
-                      b->rows - row < width ? b->rows - row : width, b->size, (int)width / AT_LANES);
+                      b->rows - row < width ? b->rows - row : width, b->size,
+                      (int)width / AT_LANES);
 }
 
 #endif

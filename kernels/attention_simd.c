@@ -1,5 +1,6 @@
-/* attention_simd.c -- bound by arithmetic: two products of 2 * Lq * Lk * D operations in f32 registers and
- * about 13 more per score for the exponential. Target: the processor's FMA rate less that share.
+/* attention_simd.c -- bound by arithmetic: two products of 2 * Lq * Lk * D operations in f32
+ * registers and about 13 more per score for the exponential. Target: the processor's FMA rate less
+ * that share.
  *
  * bf16 and f16 are widened where keys and values are brought in, once per block of queries. */
 #include "kernels/attention_softmax.h"
@@ -27,7 +28,7 @@ static void load_span(const at_attention_block *b)
 
 /* Scores become powers, in place. */
 AT_INLINE void soften(const at_attention_block *b, int64_t row, int64_t keys, const int nv,
-                            const int masked)
+                      const int masked)
 {
     float *out = b->out + row * b->padded;
     at_softmax_lanes s;
@@ -49,8 +50,8 @@ AT_INLINE void soften(const at_attention_block *b, int64_t row, int64_t keys, co
 /* The two products and what lies between them, for a panel of nv registers. */
 AT_INLINE void attend_width(const at_attention_block *b, int64_t row, int64_t keys, const int nv)
 {
-    at_panel_dot(b->scores, b->key_rows, b->stride, b->queries + row * b->padded, keys, b->padded, nv,
-                 AT_PANEL_F32);
+    at_panel_dot(b->scores, b->key_rows, b->stride, b->queries + row * b->padded, keys, b->padded,
+                 nv, AT_PANEL_F32);
     if (b->masked)
         soften(b, row, keys, nv, 1);
     else

@@ -1,9 +1,9 @@
 /* attention_softmax.h -- what all attention kernels do between their two products, lane by lane.
  *
- * Scores come as panels, scores[key][query]. Each query keeps an exponent 'top', an integer near the
- * largest scaled score so far, and sums 2^(score - top). It is raised only when a score exceeds it by
- * more than RAISE, so outputs are hardly ever rescaled; p stays below 2^RAISE, which costs a float
- * nothing. Powers of two make the rescaling exact. */
+ * Scores come as panels, scores[key][query]. Each query keeps an exponent 'top', an integer near
+ * the largest scaled score so far, and sums 2^(score - top). It is raised only when a score
+ * exceeds it by more than RAISE, so outputs are hardly ever rescaled; p stays below 2^RAISE, which
+ * costs a float nothing. Powers of two make the rescaling exact. */
 #ifndef AT_KERNELS_ATTENTION_SOFTMAX_H
 #define AT_KERNELS_ATTENTION_SOFTMAX_H
 
@@ -47,8 +47,8 @@ AT_INLINE bool at_any_lane(at_vi mask)
     return any != 0;
 }
 
-/* Loads the lanes' state and raises 'top' where the panel's scores ask for it: 'sum' and 'out' are then
- * rescaled. The first span finds top = -inf, sum = 0. */
+/* Loads the lanes' state and raises 'top' where the panel's scores ask for it: 'sum' and 'out' are
+ * then rescaled. The first span finds top = -inf, sum = 0. */
 AT_INLINE void at_softmax_open(at_softmax_lanes *s, const at_attention_block *b, int64_t row,
                                int64_t keys, float *out, const int nv, const int masked)
 {
@@ -97,7 +97,8 @@ AT_INLINE at_vf at_softmax_power(const at_softmax_lanes *s, at_vf score, int64_t
 }
 
 /* Adds the span's sums, taken separately so that long rows keep their digits. */
-AT_INLINE void at_softmax_close(const at_attention_block *b, int64_t row, const at_vf *sum, const int nv)
+AT_INLINE void at_softmax_close(const at_attention_block *b, int64_t row, const at_vf *sum,
+                                const int nv)
 {
     for (int v = 0; v < nv; v++)
         at_vf_store(b->sum, row + v * AT_LANES, AT_F32,

@@ -1,4 +1,5 @@
-/* attention_walk.c -- cuts attention into blocks, and a block into spans of keys and panels of queries. */
+/* attention_walk.c -- cuts attention into blocks, and a block into spans of keys and panels of
+ * queries. */
 #include "kernels/attention.h"
 
 #include <stdlib.h>
@@ -89,7 +90,8 @@ static int64_t panel_width(const walk *w, const at_attention_block *b, int64_t r
 
 /* One span: every panel of the block that sees a part of it. 'shift' is the number of keys that a
  * causal row 0 of the block sees beyond the first. */
-static void attend_span(const walk *w, at_attention_block *b, int64_t key, int64_t visible, int64_t shift)
+static void attend_span(const walk *w, at_attention_block *b, int64_t key, int64_t visible,
+                        int64_t shift)
 {
     int64_t panels = (b->rows + w->kernel->width - 1) / w->kernel->width;
     b->key = key;
@@ -137,7 +139,8 @@ static void attend_block(const walk *w, int64_t i, int worker)
         b.lse = (float *)at_row(&a->lse, sample * a->heads + head) + first;
     carve_scratch(w, &b, worker);
 
-    int64_t length = at_attention_length(&a->lengths, sample, keys), shift = first + length - queries;
+    int64_t length = at_attention_length(&a->lengths, sample, keys),
+            shift = first + length - queries;
     int64_t visible = a->causal ? clamp(b.rows + shift, 0, length) : length;
     if (w->kernel->begin)
         w->kernel->begin();

@@ -32,24 +32,25 @@ size_t at_channels_scratch(const at_channels_cut *cut, at_channels_way way);
 
 /* What is summed over the positions of a channel, and what is computed from that: */
 enum {
-    /* forward: the sums of x and x^2; y = act(x * scale + shift) */
+    /* forward: the sums of x and x^2; u = x - centre; y = act(u * scale + shift) */
     AT_SUM_X = 0,
     AT_SUM_XX,
     AT_FORWARD_SUMS,
-    AT_SCALE = 0,
-    AT_SHIFT,
+    AT_COEF_CENTRE = 0,
+    AT_COEF_SCALE,
+    AT_COEF_SHIFT,
     AT_FORWARD_COEFFICIENTS,
-    /* backward: xhat = x * xhat_scale + xhat_shift; dz = act'(x * scale + shift) * dy; the sums of
-     * dz, dz * xhat and xhat; dx = dz * by_dz + x * by_x + by_1 */
+    /* backward: xhat = u * xhat_scale + xhat_shift; dz = act'(u * scale + shift) * dy; the sums of
+     * dz, dz * xhat and xhat; dx = dz * by_dz + u * by_u + by_1 */
     AT_SUM_DZ = 0,
     AT_SUM_DZ_XHAT,
     AT_SUM_XHAT,
     AT_BACKWARD_SUMS,
-    AT_XHAT_SCALE = AT_FORWARD_COEFFICIENTS,
-    AT_XHAT_SHIFT,
-    AT_BY_DZ,
-    AT_BY_X,
-    AT_BY_1,
+    AT_COEF_XHAT_SCALE = AT_FORWARD_COEFFICIENTS,
+    AT_COEF_XHAT_SHIFT,
+    AT_COEF_DZ,
+    AT_COEF_U,
+    AT_COEF_1,
     AT_BACKWARD_COEFFICIENTS,
 };
 
@@ -70,17 +71,38 @@ typedef struct at_channels {
     at_view dx, dx2; /* as x, x2: backward, what is written */
     bool sums;       /* whether finish needs any */
     const void *args;
-    /* Before the first pass of backward: SCALE, SHIFT, XHAT_SCALE, XHAT_SHIFT of sample b's channels
-     * [begin, end), which are whole groups. */
+    /* Before the first pass of backward: CENTRE, SCALE, SHIFT, XHAT_SCALE and XHAT_SHIFT of
+     * sample b's channels [begin, end), which are whole groups. */
     void (*start)(const struct at_channels *, int64_t b, int64_t begin, int64_t end,
                   const at_channels_numbers *);
-    /* After the first pass: forward SCALE and SHIFT, backward BY_DZ, BY_X and BY_1. Also writes the
+    /* After the first pass: forward CENTRE, SCALE and SHIFT, backward DZ, U and 1. Also writes the
      * op's own small outputs. */
     void (*finish)(const struct at_channels *, int64_t b, int64_t begin, int64_t end,
                    const at_channels_numbers *);
     /* After backward: the sums over all samples of dz * xhat and dz, (C) each; either may be absent. */
     at_view dgamma, dbeta;
 } at_channels;
+
+/* Sets channel c's centre to 'mean' in f32. What that rounding leaves, mean = centre - rest, is for
+ * the shift: so a channel that hardly varies keeps its digits, however far from zero it lies. */
+static inline double at_channels_centre(const at_channels_numbers *n, int64_t c, double mean)
+{
+    float centre = (float)mean;
+    n->coefficient[AT_COEF_CENTRE][c] = centre;
+    return (double)centre - mean;
+}
+
+/* What an optional operand says, or what its absence means. */
+static inline double at_get_or(const at_view *v, int64_t r, int64_t c, double otherwise)
+{
+    return at_has(v) ? at_get(v, r, c) : otherwise;
+}
+
+static inline void at_set_if(const at_view *v, int64_t r, int64_t c, double value)
+{
+    if (at_has(v))
+        at_set(v, r, c, value);
+}
 
 /* Where things lie in scratch; every array of channels has room for a vector beyond its end. */
 int64_t at_channels_stride(const at_channels_cut *cut);

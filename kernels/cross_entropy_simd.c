@@ -1,9 +1,9 @@
 /* cross_entropy_simd.c -- bound by memory and by the exponential, which cost about the same.
  *
  * A row goes by once, in pieces. What is taken out of the exponents is the largest element of the first
- * piece; only a piece that rises far above it is done again with its own largest. Finding each piece's
- * largest first made memory wait for arithmetic: 14 GB/s instead of 18 on two cores of a Xeon. Sums are
- * f32 inside a piece and f64 across pieces. */
+ * piece; only a piece that rises far above it is done again with its own largest. Memory is asked for
+ * ahead of time, because one iteration's arithmetic is longer than what a core looks ahead: 30 GB/s
+ * instead of 14 in f32 on two cores of a Xeon. Sums are f32 inside a piece and f64 across pieces. */
 #include "kernels/ops.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
@@ -27,12 +27,15 @@ AT_INLINE void add_vector(at_vf v, at_vf in_sum, at_vf shift, at_vf *exps, at_vf
     *top = at_vf_max(*top, v);
 }
 
+enum { AHEAD = 1024 }; /* elements */
+
 /* Sums and the largest element of n elements from element i. */
 AT_INLINE row_sums sums_of_piece(at_dtype type, const void *x, int64_t i, int64_t n, float shift)
 {
     at_vf exps = { 0 }, sum = { 0 }, top = at_vf_set(-INFINITY), s = at_vf_set(shift);
     int64_t k = 0;
     for (; k + AT_LANES <= n; k += AT_LANES) {
+        __builtin_prefetch((const char *)x + (i + k + AHEAD) * (type == AT_F32 ? 4 : 2));
         at_vf v = at_vf_load(x, i + k, type);
         add_vector(v, v, s, &exps, &sum, &top);
     }
@@ -44,7 +47,7 @@ AT_INLINE row_sums sums_of_piece(at_dtype type, const void *x, int64_t i, int64_
 
 AT_INLINE row_sums sums_of_row(at_dtype type, const void *x, int64_t cols)
 {
-    enum { PIECE = 2048, RISE = 32 }; /* e^32 of a piece is far from overflow */
+    enum { PIECE = 2048, RISE = 32 }; /* 2048 e^32 is far from overflow */
     row_sums row = { 0, 0, -INFINITY, -INFINITY };
     for (int64_t i = 0; i < cols; i += PIECE) {
         int64_t n = cols - i < PIECE ? cols - i : PIECE;
@@ -129,7 +132,7 @@ AT_INLINE void bwd_row(at_dtype type, void *dx, const void *x, int64_t n, float 
     for (; i + AT_LANES <= n; i += AT_LANES)
         at_vf_store(dx, i, type, (at_vf_exp(at_vf_load(x, i, type) - shift) - less) * factor);
     int rest = (int)(n - i);
-    if (!rest)
+    if (rest <= 0)
         return;
     at_vf v = at_vf_load_n(x, i, type, rest, 0.0f);
     at_vf_store_n(dx, i, type, (at_vf_exp(v - shift) - less) * factor, rest);

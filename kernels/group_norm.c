@@ -141,7 +141,7 @@ static at_status group_norm_ref(const void *args, const at_prepared *p, const at
 /* --- gradient --------------------------------------------------------------------------------- */
 
 static const at_operand group_norm_bwd_operands[] = {
-    AT_OPERAND(group_norm_bwd, dx, AT_OUT, AT_BATCHED, AT_NONE),
+    AT_OPERAND(group_norm_bwd, dx, AT_OUT, AT_BATCHED | AT_OVERLAY, AT_NONE),
     AT_OPERAND(group_norm_bwd, dx2, AT_OUT, AT_BATCHED | AT_OPTIONAL, AT_NONE),
     AT_OPERAND(group_norm_bwd, dadd, AT_OUT, AT_BATCHED | AT_OPTIONAL, AT_NONE),
     AT_OPERAND(group_norm_bwd, dgamma, AT_OUT, AT_OPTIONAL, AT_NONE),
@@ -239,9 +239,6 @@ static at_status group_norm_bwd_ref(const void *args, const at_prepared *p, cons
     const at_group_norm_bwd_args *a = args;
     (void)p, (void)l;
     int64_t batch = a->x.size[0], rows = at_rows(&a->x) / batch;
-    for (int64_t b = 0; b < batch; b++)
-        for (int64_t g = 0; g < a->groups; g++)
-            group_gradient(a, b, g);
     for (int64_t c = 0; c < at_cols(&a->dy); c++) {
         double dgamma = 0, dbeta = 0;
         for (int64_t r = 0; r < batch * rows; r++) {
@@ -254,6 +251,10 @@ static at_status group_norm_bwd_ref(const void *args, const at_prepared *p, cons
         if (at_has(&a->dbeta))
             at_set(&a->dbeta, 0, c, dbeta);
     }
+    /* Last, because dx may lie over dy. */
+    for (int64_t b = 0; b < batch; b++)
+        for (int64_t g = 0; g < a->groups; g++)
+            group_gradient(a, b, g);
     return AT_OK;
 }
 

@@ -115,7 +115,7 @@ AT_INLINE void slope_run(const bwd_job *j, at_dtype type, int64_t b, int64_t e, 
         at_vf_store(a->dx.data, iy + i, type, factor * slope(d, a->delta));
     }
     int rest = (int)(n - i);
-    if (!rest)
+    if (rest <= 0)
         return;
     at_vf d = at_vf_load_n(x, ix + i, type, rest, 0.0f) - at_vf_load_n(t, it + i, type, rest, 0.0f);
     at_vf_store_n(a->dx.data, iy + i, type, factor * slope(d, a->delta), rest);

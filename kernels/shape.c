@@ -63,6 +63,20 @@ at_status at_expect_wide(const char *op, const char *name, const at_view *v, at_
                    at_dtype_name(v->dtype));
 }
 
+at_status at_expect_size_attr(const char *op, const int64_t *size, at_dtype dtype, at_view *v,
+                              at_error *err)
+{
+    int rank = 0;
+    while (rank < AT_RANK_MAX && size[rank])
+        rank++;
+    for (int i = 0; i < AT_RANK_MAX; i++)
+        if (size[i] < (i < rank) || (i >= rank && size[i]) || rank < 1)
+            return at_fail(err, AT_INVALID, "%s: size %d is %lld, expected sizes of at least 1", op,
+                           i, (long long)size[i]);
+    *v = at_view_of(dtype, rank, size);
+    return AT_OK;
+}
+
 at_view at_view_like(const at_view *v, at_dtype dtype)
 {
     return at_view_of(dtype, v->rank, v->size);

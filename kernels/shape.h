@@ -26,6 +26,10 @@ at_status at_expect_wide(const char *op, const char *name, const at_view *v, at_
             return try_status;         \
     } while (0)
 
+/* A dense view of the sizes in an attribute, which zeros end. */
+at_status at_expect_size_attr(const char *op, const int64_t *size, at_dtype dtype, at_view *v,
+                              at_error *err);
+
 /* A dense view of the same sizes in another type. */
 at_view at_view_like(const at_view *v, at_dtype dtype);
 /* The same sizes but the last. */

@@ -1,14 +1,15 @@
 /* tile.h -- the tile registers of a processor (AMX), one wrapper per instruction.
  *
- * Eight registers of 16 rows x 64 bytes. A product takes A (16 rows of 32 bf16) and B (16 rows of 16
- * pairs) and adds to C (16 x 16 floats): C[m][n] += A[m][2k] * B[k][2n] + A[m][2k+1] * B[k][2n+1].
+ * Eight registers of 16 rows x 64 bytes. A product takes A (16 rows of 32 bf16) and B (16 rows of
+ * 16 pairs) and adds to C (16 x 16 floats): C[m][n] += A[m][2k] * B[k][2n] + A[m][2k+1] *
+ * B[k][2n+1].
  *
- * The compiler's own wrappers are not used: gcc 12's loads do not say that they read memory, and its
- * configuration call declares 8 of the 64 bytes it reads, so stores before them may be dropped or come
- * late. A thread must configure before the first use and release after the last.
+ * The compiler's own wrappers are not used: gcc 12's loads do not say that they read memory, and
+ * its configuration call declares 8 of the 64 bytes it reads, so stores before them may be dropped
+ * or come late. A thread must configure before the first use and release after the last.
  *
- * With AT_TILE_EMULATED the same names work on an array, so that a kernel's logic is proved on machines
- * without tiles; at_tiles is then the registers, else nothing. */
+ * With AT_TILE_EMULATED the same names work on an array, so that a kernel's logic is proved on
+ * machines without tiles; at_tiles is then the registers, else nothing. */
 #ifndef AT_KERNELS_TILE_H
 #define AT_KERNELS_TILE_H
 
@@ -63,10 +64,10 @@ static inline void at_tile_multiply(at_tiles *t, int c, int a, int b)
         }
 }
 
-#define AT_TILE_ZERO(t, n)              memset((t)->reg[n], 0, sizeof(t)->reg[n])
-#define AT_TILE_LOAD(t, n, p, stride)   at_tile_load(t, n, p, stride)
-#define AT_TILE_STORE(t, n, p, stride)  at_tile_store(t, n, p, stride)
-#define AT_TILE_MULTIPLY(t, c, a, b)    at_tile_multiply(t, c, a, b)
+#define AT_TILE_ZERO(t, n)             memset((t)->reg[n], 0, sizeof(t)->reg[n])
+#define AT_TILE_LOAD(t, n, p, stride)  at_tile_load(t, n, p, stride)
+#define AT_TILE_STORE(t, n, p, stride) at_tile_store(t, n, p, stride)
+#define AT_TILE_MULTIPLY(t, c, a, b)   at_tile_multiply(t, c, a, b)
 
 #else
 
@@ -95,29 +96,29 @@ static inline void at_tile_release(void)
 }
 
 /* The number of a register is part of the instruction, so these are macros and n a literal. */
-#define AT_TILE_ZERO(t, n)                                                                         \
-    do {                                                                                           \
-        (void)(t);                                                                                 \
-        __asm__ volatile("tilezero %%tmm" #n ::);                                                  \
+#define AT_TILE_ZERO(t, n)                        \
+    do {                                          \
+        (void)(t);                                \
+        __asm__ volatile("tilezero %%tmm" #n ::); \
     } while (0)
-#define AT_TILE_LOAD(t, n, p, stride)                                                              \
-    do {                                                                                           \
-        (void)(t);                                                                                 \
-        __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #n ::"r"((const void *)(p)),                 \
-                         "r"((int64_t)(stride))                                                    \
-                         : "memory");                                                              \
+#define AT_TILE_LOAD(t, n, p, stride)                                              \
+    do {                                                                           \
+        (void)(t);                                                                 \
+        __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #n ::"r"((const void *)(p)), \
+                         "r"((int64_t)(stride))                                    \
+                         : "memory");                                              \
     } while (0)
-#define AT_TILE_STORE(t, n, p, stride)                                                             \
-    do {                                                                                           \
-        (void)(t);                                                                                 \
-        __asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" ::"r"((void *)(p)),                   \
-                         "r"((int64_t)(stride))                                                    \
-                         : "memory");                                                              \
+#define AT_TILE_STORE(t, n, p, stride)                                           \
+    do {                                                                         \
+        (void)(t);                                                               \
+        __asm__ volatile("tilestored %%tmm" #n ", (%0,%1,1)" ::"r"((void *)(p)), \
+                         "r"((int64_t)(stride))                                  \
+                         : "memory");                                            \
     } while (0)
-#define AT_TILE_MULTIPLY(t, c, a, b)                                                               \
-    do {                                                                                           \
-        (void)(t);                                                                                 \
-        __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::);                       \
+#define AT_TILE_MULTIPLY(t, c, a, b)                                         \
+    do {                                                                     \
+        (void)(t);                                                           \
+        __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::); \
     } while (0)
 
 #endif

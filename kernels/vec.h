@@ -267,8 +267,8 @@ AT_INLINE at_vf at_vf_load_n(const void *p, int64_t i, at_dtype type, int n, flo
     for (int k = 0; k < n; k++)
         h[k] = ((const uint16_t *)p)[i + k];
     x = type == AT_BF16 ? at_vf_of_bf16(h) : at_vf_of_f16(h);
-    for (int k = n; k < AT_LANES; k++)
-        x[k] = rest;
+    for (int k = 0; k < AT_LANES; k++)
+        x[k] = k < n ? x[k] : rest;
     return x;
 #endif
 }

@@ -1,0 +1,352 @@
+#include "engine/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/clock.h"
+#include "engine/layout.h"
+#include "kernels/ops.h"
+
+static const at_bench_shape shapes[] = {
+#define AT_SHAPE(op, where, text) { #op, where, text },
+#include "kernels/shapes.def"
+#undef AT_SHAPE
+};
+
+const at_bench_shape *at_bench_shape_at(int i)
+{
+    return i >= 0 && (size_t)i < AT_COUNT(shapes) ? &shapes[i] : NULL;
+}
+
+enum { RUNS_MIN = 3, RUNS_MAX = 10000 };
+
+struct at_bench {
+    at_device *device;
+    const at_op *op;
+    char *arena;
+    size_t used;  /* of the arena, by operands */
+    double *runs; /* seconds of each run, room for RUNS_MAX */
+    _Alignas(16) unsigned char args[AT_ARGS_MAX];
+};
+
+static at_view *operand(at_bench *b, int i)
+{
+    return at_operand_of(b->op, b->args, i);
+}
+
+/* --- what the inputs are filled with ---------------------------------------------------------------- */
+
+typedef struct range {
+    double low, high;
+} range;
+
+/* Inputs that would be nonsense between -1 and 1. */
+static const struct {
+    const char *name;
+    range range;
+} ranges[] = {
+    { "rstd", { 0.5, 2 } },      { "rstd_in", { 0.5, 2 } },   { "std", { 0.5, 2 } },
+    { "x_std", { 0.5, 2 } },     { "x_scale", { 0.5, 2 } },   { "w_scale", { 0.5, 2 } },
+    { "y_scale", { 0.5, 2 } },   { "scale", { 0.5, 2 } },     { "m_scale", { 0.5, 2 } },
+    { "v_scale", { 0.5, 2 } },   { "weight", { 0.5, 2 } },    { "row", { 0.1, 1 } },
+    { "col", { 0.1, 1 } },       { "acc", { 0, 1 } },         { "norm", { 0, 1 } },
+    { "hyper", { 1e-3, 1e-2 } }, { "decay", { 0.9, 0.999 } }, { "t", { 0, 1 } },
+    { "u", { 0, 1 } },           { "strength", { 0, 1 } },    { "pos", { 0, 0 } },
+};
+
+/* Inputs whose numbers say how far another operand goes: up to 'axis' of 'of' (from the end if it is
+ * negative), which comes first wherever an op has it. */
+static const struct {
+    const char *name, *of;
+    int axis;
+    bool filled; /* to the brim: the size itself, not indices below it */
+} bounds[] = {
+    { "ids", "table", 0, false },
+    { "ids", "dtable", 0, false },
+    { "target", "x", -1, false },
+    { "lengths", "k", 1, true },
+};
+
+static bool bound_of(const at_op *op, const void *args, const char *name, range *r)
+{
+    for (size_t i = 0; i < AT_COUNT(bounds); i++) {
+        int k = at_operand_index(op, bounds[i].of);
+        if (strcmp(bounds[i].name, name) || k < 0)
+            continue;
+        const at_view *v = at_operand_in(op, args, k);
+        double size = (double)v->size[bounds[i].axis < 0 ? v->rank - 1 : bounds[i].axis];
+        *r = bounds[i].filled ? (range){ size, size } : (range){ 0, size - 1 };
+        return true;
+    }
+    return false;
+}
+
+static range range_of(const at_op *op, const void *args, int i)
+{
+    const char *name = op->operands[i].name;
+    at_dtype dtype = at_operand_in(op, args, i)->dtype;
+    range r = { -1, 1 };
+    if (dtype == AT_U8)
+        return (range){ 0, 255 };
+    if (!at_dtype_is_float(dtype) && bound_of(op, args, name, &r))
+        return r;
+    for (size_t k = 0; k < AT_COUNT(ranges); k++)
+        if (!strcmp(ranges[k].name, name))
+            return ranges[k].range;
+    if (!strcmp(name,
+                "lse")) /* of a row of scores near 0: its sum of exponentials is their count */
+        return (range){ 4, 9 };
+    if (!strcmp(name, "v") && op->operands[i].role == AT_INOUT) /* an optimizer's second moment */
+        return (range){ 0, 1 };
+    return at_dtype_is_float(dtype) ? r : (range){ 0, 3 };
+}
+
+static uint64_t mix(uint64_t x)
+{
+    x ^= x >> 33;
+    x *= 0xff51afd7ed558ccdull;
+    x ^= x >> 33;
+    x *= 0xc4ceb9fe1a85ec53ull;
+    return x ^ x >> 33;
+}
+
+/* A block of numbers, laid end to end: drawing each one would take longer than many an op. Its length
+ * divides no size that models have, so rows differ. */
+static at_status fill(at_bench *b, int i, at_error *err)
+{
+    enum { PERIOD = 65521 };
+    at_view *v = operand(b, i);
+    size_t bytes = at_view_bytes(v), block = (size_t)PERIOD * at_dtype_bytes(v->dtype);
+    range r = range_of(b->op, b->args, i);
+    bool whole = !at_dtype_is_float(v->dtype);
+    char *host = malloc(block);
+    if (!host)
+        return at_fail(err, AT_NO_MEMORY, "no memory for %zu bytes", block);
+    for (int64_t k = 0; k < PERIOD; k++) {
+        double u = (double)(mix((uint64_t)(k + 1) * 64 + (uint64_t)i) >> 11) * 0x1p-53;
+        double width = r.high - r.low + (whole ? 1 : 0);
+        double x = r.low + u * width;
+        at_store(host, k, v->dtype, whole ? (double)(int64_t)x : x);
+    }
+    for (size_t at = 0; at < bytes; at += block)
+        at_device_upload(b->device, (char *)v->data + at, host,
+                         bytes - at < block ? bytes - at : block);
+    free(host);
+    return AT_OK;
+}
+
+/* --- the call ------------------------------------------------------------------------------------------ */
+
+/* Sizes come from outside here: their product must be something that can be counted. */
+static at_status check_size(const at_bench *b, int i, double *total, at_error *err)
+{
+    const at_view *v = at_operand_in(b->op, b->args, i);
+    double bytes = (double)at_dtype_bytes(v->dtype);
+    for (int k = 0; k < v->rank; k++) {
+        if (v->size[k] < 1)
+            return at_fail(err, AT_INVALID, "%s: %s would have %lld elements on axis %d",
+                           b->op->name, b->op->operands[i].name, (long long)v->size[k], k);
+        bytes *= (double)v->size[k];
+    }
+    *total += at_has(v) ? bytes : 0;
+    if (*total > 1e15)
+        return at_fail(err, AT_NO_MEMORY, "%s: %s alone would take %.3g bytes", b->op->name,
+                       b->op->operands[i].name, bytes);
+    return AT_OK;
+}
+
+static at_status check_sizes(const at_bench *b, double *total, at_error *err)
+{
+    *total = 0;
+    for (int i = 0; i < b->op->n_operands; i++) {
+        at_status status = check_size(b, i, total, err);
+        if (status != AT_OK)
+            return status;
+    }
+    return AT_OK;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), k = strlen(end);
+    return n >= k && !strcmp(text + n - k, end);
+}
+
+static at_status describe(at_bench *b, const char *text, at_dtype dtype, at_error *err)
+{
+    double bytes, there = (double)at_device_memory_free(b->device);
+    bool gradient = ends_with(b->op->name, "_bwd") || ends_with(b->op->name, "_wgrad");
+    at_status status = at_args_parse(b->op, text, dtype, b->args, err);
+    if (status == AT_OK)
+        status = check_sizes(b, &bytes, err);
+    if (status == AT_OK)
+        status = at_op_shape(b->op, b->args, gradient ? UINT32_MAX : 0, err);
+    if (status == AT_OK)
+        status = check_sizes(b, &bytes, err);
+    if (status == AT_OK && bytes > there + (double)b->device->range_mapped)
+        status =
+            at_fail(err, AT_NO_MEMORY, "%s: the operands take %.0f MiB, and %.0f MiB are there",
+                    b->op->name, bytes / 0x1p20, there / 0x1p20);
+    return status;
+}
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + AT_BLOCK_ALIGN - 1) / AT_BLOCK_ALIGN * AT_BLOCK_ALIGN;
+}
+
+static at_status place(at_bench *b, at_error *err)
+{
+    void *arena;
+    for (int i = 0; i < b->op->n_operands; i++)
+        if (at_has(operand(b, i)))
+            b->used += rounded(at_view_bytes(operand(b, i)));
+    at_status status = at_device_arena(b->device, b->used, &arena, err);
+    if (status != AT_OK)
+        return status;
+    b->arena = arena;
+    size_t at = 0;
+    for (int i = 0; i < b->op->n_operands && status == AT_OK; i++) {
+        at_view *v = operand(b, i);
+        if (!at_has(v))
+            continue;
+        v->data = b->arena + at;
+        at += rounded(at_view_bytes(v));
+        if (b->op->operands[i].role != AT_OUT)
+            status = fill(b, i, err);
+    }
+    return status;
+}
+
+at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
+                       at_dtype dtype, at_error *err)
+{
+    at_bench *b = calloc(1, sizeof *b);
+    double *runs = calloc(RUNS_MAX, sizeof *runs);
+    *out = NULL;
+    at_status status = b && runs ? AT_OK : at_fail(err, AT_NO_MEMORY, "no memory to time with");
+    if (status == AT_OK) {
+        *b = (at_bench){ .device = d, .op = op };
+        status = describe(b, text, dtype, err);
+    }
+    if (status == AT_OK)
+        status = place(b, err);
+    if (status != AT_OK) {
+        free(runs);
+        free(b);
+        return status;
+    }
+    b->runs = runs;
+    *out = b;
+    return AT_OK;
+}
+
+void at_bench_free(at_bench *b)
+{
+    if (b)
+        free(b->runs);
+    free(b);
+}
+
+const void *at_bench_args(const at_bench *b)
+{
+    return b->args;
+}
+
+/* --- timing -------------------------------------------------------------------------------------------- */
+
+typedef struct call {
+    const at_variant *variant;
+    at_prepared prepared;
+    at_launch launch;
+    _Alignas(16) unsigned char args[AT_ARGS_MAX]; /* with the forms' addresses */
+} call;
+
+static uint32_t weights_of(const at_op *op)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < op->n_operands; i++)
+        if ((op->operands[i].flags & AT_WEIGHT) && op->operands[i].role == AT_IN)
+            mask |= 1u << i;
+    return mask;
+}
+
+/* Puts forms and scratch behind the operands, and packs the weights. */
+static at_status make_ready(at_bench *b, call *c, at_error *err)
+{
+    const at_prepared *p = &c->prepared;
+    size_t forms = 0;
+    void *arena;
+    for (int f = 0; f < p->n_forms; f++)
+        forms += rounded(p->forms[f].bytes);
+    at_status status =
+        at_device_arena(b->device, b->used + forms + rounded(p->scratch_bytes), &arena, err);
+    if (status != AT_OK)
+        return status;
+    char *next = b->arena + b->used;
+    for (int f = 0; f < p->n_forms; f++) {
+        const at_form *form = &p->forms[f];
+        form->pack(p, f, next, operand(b, form->operand), &b->device->stream);
+        at_operand_of(b->op, c->args, form->operand)->data = next;
+        next += rounded(form->bytes);
+    }
+    c->launch = (at_launch){ &b->device->stream, p->scratch_bytes ? next : NULL };
+    return AT_OK;
+}
+
+static at_status run_once(at_bench *b, const call *c, double *seconds, at_error *err)
+{
+    double start = at_clock_seconds();
+    at_status status = c->variant->run(c->args, &c->prepared, &c->launch);
+    at_device_wait(b->device);
+    *seconds = at_clock_seconds() - start;
+    return status == AT_OK
+               ? AT_OK
+               : at_fail(err, status, "%s failed: %s", c->variant->name, at_status_name(status));
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* A tenth of the time warms up: caches, clocks, the team of threads. */
+static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing *out,
+                           at_error *err)
+{
+    double spent = 0, took = 0;
+    at_status status = AT_OK;
+    while (status == AT_OK && spent <= seconds / 10) {
+        status = run_once(b, c, &took, err);
+        spent += took;
+    }
+    int n = 0;
+    for (spent = 0; status == AT_OK && n < RUNS_MAX;) {
+        if (spent >= seconds && n && (n >= RUNS_MIN || spent >= 4 * seconds))
+            break;
+        status = run_once(b, c, &b->runs[n], err);
+        spent += b->runs[n++];
+    }
+    if (status != AT_OK)
+        return status;
+    qsort(b->runs, (size_t)n, sizeof *b->runs, compare);
+    *out = (at_timing){ b->runs[n / 2], b->runs[0], n };
+    return AT_OK;
+}
+
+at_status at_bench_time(at_bench *b, const at_variant *v, double seconds, at_timing *out,
+                        at_error *err)
+{
+    call c = { .variant = v };
+    const at_prepare_in in = { .caps = &b->device->caps, .constants = weights_of(b->op) };
+    memcpy(c.args, b->args, sizeof c.args);
+    at_status status = at_prepare(v, c.args, &in, &c.prepared, err);
+    if (status != AT_OK)
+        return status;
+    status = make_ready(b, &c, err);
+    if (status == AT_OK)
+        status = time_runs(b, &c, seconds, out, err);
+    at_release(v, &c.prepared);
+    return status;
+}
