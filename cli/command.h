@@ -9,21 +9,40 @@
 
 enum { AT_EXIT_OK = 0, AT_EXIT_WRONG = 1, AT_EXIT_UNABLE = 2 };
 
+/* argv[0] is the subcommand's name. */
 typedef int at_command_fn(int argc, char **argv);
 #define AT_COMMAND(name, text) at_command_fn at_command_##name;
 #include "cli/commands.def"
 #undef AT_COMMAND
 
-typedef enum at_option_type { AT_OPTION_FLAG, AT_OPTION_TEXT, AT_OPTION_INT } at_option_type;
+typedef enum at_option_type {
+    AT_OPTION_FLAG,
+    AT_OPTION_TEXT,
+    AT_OPTION_INT,
+    AT_OPTION_REAL
+} at_option_type;
 
 /* One option: "--name", where its value goes, the bounds of a number, and its line of help. */
 typedef struct at_option {
     const char *name;
     at_option_type type;
-    void *value; /* bool, const char *, int */
-    int low, high;
+    void *value; /* bool, const char *, int, double */
+    double low, high;
     const char *argument, *help;
 } at_option;
+
+enum { AT_THREADS_MAX = 1024 };
+/* Options that choose what the cpu device uses; 'o' is an at_device_options. */
+#define AT_OPTION_THREADS(o)                                               \
+    {                                                                      \
+        "--threads", AT_OPTION_INT, &(o)->threads, 1, AT_THREADS_MAX, "N", \
+            "threads to use; else one per core"                            \
+    }
+#define AT_OPTION_ISA(o)                                             \
+    {                                                                \
+        "--isa", AT_OPTION_TEXT, &(o)->isa, 0, 0, "LEVEL",           \
+            "nothing beyond plain, avx2, avx512, avx512_bf16 or amx" \
+    }
 
 typedef struct at_usage {
     const char *command, *summary, *arguments;
@@ -34,8 +53,12 @@ typedef struct at_usage {
 
 typedef enum at_parsed { AT_PARSED, AT_PARSED_HELP, AT_PARSED_WRONG } at_parsed;
 
-/* Takes options and up to 'max' plain words. Prints help or the sentence that says what is wrong. */
-at_parsed at_options_parse(const at_usage *usage, int argc, char **argv, const char **words, int max);
+/* Takes options and up to 'max' plain words, the rest NULL. Prints help or the sentence that says what
+ * is wrong. */
+at_parsed at_options_parse(const at_usage *usage, int argc, char **argv, const char **words,
+                           int max);
+/* The exit status of a command that ends after parsing. */
+int at_parsed_exit(at_parsed parsed);
 /* "atelier COMMAND: sentence", and the exit status for it. */
 int at_unable(const char *command, const at_error *err);
 

@@ -190,6 +190,20 @@ static at_status describe(at_bench *b, const char *text, at_dtype dtype, at_erro
     return status;
 }
 
+at_status at_bench_check(at_device *d, const at_op *op, const char *text, at_dtype dtype,
+                         at_cost *cost, at_error *err)
+{
+    at_bench b = { .device = d, .op = op };
+    at_status status = describe(&b, text, dtype, err);
+    if (status != AT_OK)
+        return status;
+    if (!at_op_pick(op, b.args, &d->caps, false))
+        return at_fail(err, AT_UNSUPPORTED, "%s: no variant on %s takes %s", op->name, d->api->name,
+                       text);
+    *cost = at_op_cost(op, b.args);
+    return AT_OK;
+}
+
 static size_t rounded(size_t bytes)
 {
     return (bytes + AT_BLOCK_ALIGN - 1) / AT_BLOCK_ALIGN * AT_BLOCK_ALIGN;

@@ -21,6 +21,10 @@ typedef struct at_timing {
 AT_API at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
                               at_dtype dtype, at_error *err);
 AT_API void at_bench_free(at_bench *b);
+/* The checks of at_bench_new() alone: shapes, sizes, memory, and a variant that can run it. Tells what
+ * the call costs. */
+AT_API at_status at_bench_check(at_device *d, const at_op *op, const char *text, at_dtype dtype,
+                                at_cost *cost, at_error *err);
 /* The call's args, without addresses of forms. */
 AT_API const void *at_bench_args(const at_bench *b);
 

@@ -81,7 +81,6 @@ AT_API at_tensor at_lerp(at_graph *g, at_tensor a, at_tensor b, at_tensor t);
 AT_API at_tensor at_geglu(at_graph *g, at_tensor x);
 AT_API at_tensor at_cast(at_graph *g, at_tensor x, at_dtype to);
 AT_API at_tensor at_fill(at_graph *g, at_dtype dtype, int rank, const int64_t *size, float value);
-typedef enum at_reduction { AT_SUM, AT_MEAN, AT_SUM_SQUARES } at_reduction;
 AT_API at_tensor at_reduce(at_graph *g, at_tensor x, at_reduction kind, at_over over);
 
 /* --- moving ----------------------------------------------------------------------------------- */

@@ -177,20 +177,24 @@ static double measure_memory(const at_stream *stream, memory_job *j)
     return best;
 }
 
-static at_status measure_bandwidth(at_device *d, const loops *l, at_machine *out, at_error *err)
+static at_status measure_bandwidth(at_device *d, const loops *l, double bytes, at_machine *out,
+                                   at_error *err)
 {
     void *arena;
-    size_t most = sizes[AT_MACHINE_SIZES - 1], there = at_device_memory_free(d);
-    if (there < 2 * most)
+    int n = 1;
+    while (n < AT_MACHINE_SIZES && (bytes <= 0 || (double)sizes[n - 1] < bytes))
+        n++;
+    size_t most = sizes[n - 1], there = at_device_memory_free(d);
+    if (there + d->range_mapped < most)
         return at_fail(err, AT_NO_MEMORY, "measuring memory takes %zu MiB, and %zu MiB are free",
-                       2 * most >> 20, there >> 20);
+                       most >> 20, there >> 20);
     at_status status = at_device_arena(d, most, &arena, err);
     if (status != AT_OK)
         return status;
     memory_job j = { .copy = l->copy, .from = arena, .to = (char *)arena + most / 2 };
     j.bytes = most;
     measure_memory(&d->stream, &j); /* finds pages for the addresses */
-    for (int i = 0; i < AT_MACHINE_SIZES; i++) {
+    for (int i = 0; i < n; i++) {
         j.bytes = sizes[i];
         j.to = (char *)arena + sizes[i] / 2;
         at_bandwidth *b = &out->bandwidth[out->n_bandwidth++];
@@ -206,7 +210,7 @@ static at_status measure_bandwidth(at_device *d, const loops *l, at_machine *out
     return AT_OK;
 }
 
-at_status at_machine_measure(at_device *d, at_machine *out, at_error *err)
+at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err)
 {
     enum { TRIES = 5 };
     at_machine_look(d, out);
@@ -218,7 +222,7 @@ at_status at_machine_measure(at_device *d, at_machine *out, at_error *err)
         return AT_OK; /* peaks stay 0: there is no loop for this processor */
     out->f32_flops = measure_peak(&d->stream, l.f32, 0.02, TRIES);
     out->bf16_flops = measure_peak(&d->stream, l.bf16, 0.02, TRIES);
-    return measure_bandwidth(d, &l, out, err);
+    return measure_bandwidth(d, &l, bytes, out, err);
 }
 
 /* --- what can be expected of it ------------------------------------------------------------------- */

@@ -26,9 +26,10 @@ typedef struct at_machine {
 AT_API void at_machine_name(char *name, size_t name_size);
 /* What can be known without measuring: name, cores, threads, memory. */
 AT_API void at_machine_look(const at_device *d, at_machine *out);
-/* The rest too; takes about two seconds and half a gigabyte of the device's shared arena. Measures
- * with all that the processor has, whatever the device is limited to. Only the cpu device. */
-AT_API at_status at_machine_measure(at_device *d, at_machine *out, at_error *err);
+/* The rest too, with all that the processor has, whatever the device is limited to; bandwidths up to a
+ * working set of 'bytes' (0: beyond any cache, which takes half a gigabyte of the device's shared arena
+ * and two seconds; up to 32 MB it is half a second). Only the cpu device. */
+AT_API at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err);
 
 /* Bytes per second that an op which touches 'bytes' in all can reach: the best of reading and copying
  * as many. In a cache that is more than memory gives, so an op is never praised for fitting into one.

@@ -1,7 +1,7 @@
-/* box_simd.c -- bound by memory: x is read once from memory as long as boxes do not overlap, y is written
- * once. Rows of y are shared out; the order of a sum is that of the box, row by row. */
-#include "kernels/vec.h"
+/* box_simd.c -- bound by memory: x is read once from memory as long as boxes do not overlap, y is
+ * written once. Rows of y are shared out; the order of a sum is that of the box, row by row. */
 #include "kernels/box.h"
+#include "kernels/vec.h"
 
 AT_INLINE at_walk begin_of(const at_box_axis *a, int64_t o)
 {
@@ -24,8 +24,9 @@ typedef struct source {
     int64_t row_bytes, col_bytes, rows, cols;
 } source;
 
-/* Channels [i, i + n * AT_LANES), or the first 'rest' of a vector where rest is not 0. Walking a box with
- * four vectors at once is what brings bf16 to the memory's speed: 35 to 50 GB/s for boxes of 2 x 2. */
+/* Channels [i, i + n * AT_LANES), or the first 'rest' of a vector where rest is not 0. Walking a
+ * box with four vectors at once is what brings bf16 to the memory's speed: 35 to 50 GB/s for boxes
+ * of 2 x 2. */
 AT_INLINE void sum_vectors(at_dtype type, void *y, const source *s, int64_t i, int n, int rest,
                            at_vf factor)
 {
@@ -67,8 +68,8 @@ AT_INLINE void sum_rows(at_dtype type, const at_box *box, int64_t first, int64_t
         at_walk begin_col = begin_of(&box->axis[1], 0), end_col = end_of(&box->axis[1], 0);
         for (int64_t j = 0; j < Wo; j++) {
             int64_t left = within(begin_col.at, 0, W), cols = within(end_col.at, left, W) - left;
-            const source from = { at_row(x, (r / Ho * H + top) * W + left), W * col_bytes, col_bytes,
-                                  rows, cols };
+            const source from = { at_row(x, (r / Ho * H + top) * W + left), W * col_bytes,
+                                  col_bytes, rows, cols };
             sum_box(type, at_row(y, r * Wo + j), &from, y->size[3], at_vf_set(box->factor));
             at_walk_next(&begin_col);
             at_walk_next(&end_col);

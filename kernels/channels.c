@@ -30,11 +30,11 @@ at_channels_cut at_channels_cut_of(const at_view *all, int64_t group, at_channel
     int64_t batch = all->size[0], rows = at_rows(all) / batch, cols = at_cols(all);
     at_channels_cut cut = { batch, rows, cols, cols, rows, batch };
     /* Backward reads two pictures twice. */
-    int64_t column = rows * (int64_t)at_dtype_bytes(all->dtype) * (way == AT_CHANNELS_FORWARD ? 1 : 2);
+    int64_t column = rows * (int64_t)at_dtype_bytes(all->dtype) * (way == AT_CHANNELS_BACKWARD ? 2 : 1);
     int64_t step = whole_lines(group), widest = SLAB_BYTES_MAX / column;
     if (widest < step)
         step = group;
-    if (widest >= step) {
+    if (widest >= step && way != AT_CHANNELS_WRITE) {
         int64_t wanted = ceil_div(cols, SLABS_WANTED * step) * step;
         cut.slab = wanted < widest ? wanted : widest / step * step;
         cut.slab = cut.slab < cols ? cut.slab : cols;
@@ -42,6 +42,8 @@ at_channels_cut at_channels_cut_of(const at_view *all, int64_t group, at_channel
     }
     int64_t part = ceil_div(ceil_div(rows, PARTS_MAX), PART_ROWS_MIN) * PART_ROWS_MIN;
     cut.part = part < rows ? part : rows;
+    if (way == AT_CHANNELS_WRITE)
+        return cut;
     int64_t turn = TURN_BYTES / (column * cols);
     cut.turn = turn < 1 ? 1 : turn < batch ? turn : batch;
     return cut;
@@ -70,10 +72,11 @@ typedef struct places {
 
 static places places_of(const at_channels_cut *cut, at_channels_way way)
 {
-    bool forward = way == AT_CHANNELS_FORWARD;
+    static const int sums[] = { AT_FORWARD_SUMS, 0, AT_BACKWARD_SUMS };
+    static const int coefficients[] = { AT_FORWARD_COEFFICIENTS, AT_FORWARD_COEFFICIENTS,
+                                        AT_BACKWARD_COEFFICIENTS };
     int64_t stride = at_channels_stride(cut), parts = at_channels_parts(cut);
-    places p = { parts * (forward ? AT_FORWARD_SUMS : AT_BACKWARD_SUMS),
-                 forward ? AT_FORWARD_COEFFICIENTS : AT_BACKWARD_COEFFICIENTS, 0, 0, 0, 0 };
+    places p = { parts * sums[way], coefficients[way], 0, 0, 0, 0 };
     p.at_coefficients = sizeof(double) * (size_t)(cut->turn * p.sums * stride);
     p.at_totals = p.at_coefficients + sizeof(float) * (size_t)(cut->turn * p.coefficients * stride);
     p.at_tops = p.at_totals + sizeof(double) * (size_t)(2 * stride);

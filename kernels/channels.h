@@ -12,7 +12,11 @@
 
 #include "kernels/ops.h"
 
-typedef enum at_channels_way { AT_CHANNELS_FORWARD, AT_CHANNELS_BACKWARD } at_channels_way;
+typedef enum at_channels_way {
+    AT_CHANNELS_FORWARD,
+    AT_CHANNELS_WRITE, /* forward without sums: the coefficients come from elsewhere */
+    AT_CHANNELS_BACKWARD
+} at_channels_way;
 typedef enum at_channels_act {
     AT_CHANNELS_PLAIN,
     AT_CHANNELS_RELU,
@@ -62,6 +66,7 @@ typedef struct at_channels_numbers {
 
 /* One op's use of the passes. Channels of x and x2 lie side by side; absent views are skipped. */
 typedef struct at_channels {
+    at_channels_way way;
     at_channels_cut cut;
     at_channels_act act;
     at_view x, x2;   /* (B, ..., C1), (B, ..., C2) T */
@@ -69,7 +74,6 @@ typedef struct at_channels {
     at_view y_amax;  /* (1) f32: forward, the largest |y| */
     at_view dy;      /* (B, ..., C) T: backward, what is read */
     at_view dx, dx2; /* as x, x2: backward, what is written */
-    bool sums;       /* whether finish needs any */
     const void *args;
     /* Before the first pass of backward: CENTRE, SCALE, SHIFT, XHAT_SCALE and XHAT_SHIFT of
      * sample b's channels [begin, end), which are whole groups. */

@@ -191,16 +191,21 @@ typedef struct turn {
     float *tops;
 } turn;
 
+static bool has_sums(const at_channels *job)
+{
+    return job->way == AT_CHANNELS_FORWARD;
+}
+
 static at_channels_numbers numbers_of(const turn *t, int64_t i, int64_t part)
 {
-    return at_channels_numbers_of(&t->job->cut, AT_CHANNELS_FORWARD, t->scratch, i, part);
+    return at_channels_numbers_of(&t->job->cut, t->job->way, t->scratch, i, part);
 }
 
 static void finish_channels(const turn *t, int64_t i, int64_t begin, int64_t end)
 {
     const at_channels_cut *cut = &t->job->cut;
     at_channels_numbers all = numbers_of(t, i, 0);
-    for (int64_t p = 1; p < at_channels_parts(cut) && t->job->sums; p++) {
+    for (int64_t p = 1; p < at_channels_parts(cut) && has_sums(t->job); p++) {
         at_channels_numbers n = numbers_of(t, i, p);
         for (int k = 0; k < AT_FORWARD_SUMS; k++)
             for (int64_t c = begin; c < end; c++)
@@ -220,7 +225,7 @@ static void slab_units(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t i = u / slabs, c0 = u % slabs * cut->slab, row = (t->first + i) * cut->rows;
         int64_t c1 = c0 + cut->slab < cut->cols ? c0 + cut->slab : cut->cols;
         at_channels_numbers n = numbers_of(t, i, 0);
-        if (t->job->sums)
+        if (has_sums(t->job))
             sum_channels(t->job, row, cut->rows, c0, c1, &n);
         finish_channels(t, i, c0, c1);
         if (at_has(&t->job->y))
@@ -270,7 +275,7 @@ static void write_units(void *ctx, int64_t begin, int64_t end, int worker)
 void AT_SIMD(at_channels_forward)(const at_channels *job, const at_launch *l)
 {
     const at_channels_cut *cut = &job->cut;
-    turn t = { job, l->scratch, 0, at_channels_tops(cut, AT_CHANNELS_FORWARD, l->scratch) };
+    turn t = { job, l->scratch, 0, at_channels_tops(cut, job->way, l->scratch) };
     int64_t parts = at_channels_parts(cut), slabs = at_channels_slabs(cut);
     float top = 0;
     for (; t.first < cut->batch; t.first += cut->turn) {
@@ -278,7 +283,7 @@ void AT_SIMD(at_channels_forward)(const at_channels *job, const at_launch *l)
         if (parts == 1) {
             at_parallel(l->stream, n * slabs, 1, slab_units, &t);
         } else {
-            if (job->sums)
+            if (has_sums(job))
                 at_parallel(l->stream, n * parts, 1, sum_units, &t);
             at_parallel(l->stream, n, 1, finish_units, &t);
             if (at_has(&job->y))

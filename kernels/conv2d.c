@@ -160,11 +160,18 @@ static at_status conv2d_ref(const void *args, const at_prepared *p, const at_lau
 
 /* --- variants --------------------------------------------------------------------------------- */
 
+bool at_conv2d_simd_fits(const void *args)
+{
+    const at_conv2d_args *a = args;
+    return at_is_simd_type(a->x.dtype) && at_is_simd_type(a->w.dtype) &&
+           (!at_has(&a->bias) || at_is_simd_type(a->bias.dtype));
+}
+
 static const at_variant conv2d_variants[] = {
-    AT_CONV2D_ONEDNN_FIRST AT_SIMD_VARIANTS("conv2d", at_conv2d, AT_ROWS_INDEPENDENT,
-                                            at_conv2d_simd_fits, at_conv2d_simd_prepare,
-                                            at_conv2d_simd_release),
-    AT_CONV2D_ONEDNN_LAST AT_REFERENCE("conv2d", conv2d_ref),
+    AT_ONEDNN_FIRST(conv2d, AT_ROWS_INDEPENDENT) //
+    AT_OWN_VARIANTS("conv2d", at_conv2d, AT_ROWS_INDEPENDENT, at_conv2d_simd_fits),
+    AT_ONEDNN_LAST(conv2d, AT_ROWS_INDEPENDENT) //
+    AT_REFERENCE("conv2d", conv2d_ref),
 };
 AT_DEFINE_OP(conv2d, "y = relu?(conv(x, w) + residual + bias)", conv2d_operands, conv2d_attrs,
              conv2d_shape, conv2d_flops, conv2d_variants);

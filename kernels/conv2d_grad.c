@@ -83,11 +83,18 @@ static at_status conv2d_dgrad_ref(const void *args, const at_prepared *p, const 
     return AT_OK;
 }
 
+bool at_conv2d_dgrad_simd_fits(const void *args)
+{
+    const at_conv2d_dgrad_args *a = args;
+    return at_is_simd_type(a->dy.dtype) && at_is_simd_type(a->w.dtype);
+}
+
 static const at_variant conv2d_dgrad_variants[] = {
-    AT_CONV2D_DGRAD_ONEDNN_FIRST AT_SIMD_VARIANTS(
-        "conv2d_dgrad", at_conv2d_dgrad, AT_ROWS_INDEPENDENT, at_conv2d_dgrad_simd_fits,
-        at_conv2d_dgrad_simd_prepare, at_conv2d_simd_release),
-    AT_CONV2D_DGRAD_ONEDNN_LAST AT_REFERENCE("conv2d_dgrad", conv2d_dgrad_ref),
+    AT_ONEDNN_FIRST(conv2d_dgrad, AT_ROWS_INDEPENDENT) //
+    AT_OWN_VARIANTS("conv2d_dgrad", at_conv2d_dgrad, AT_ROWS_INDEPENDENT,
+                    at_conv2d_dgrad_simd_fits),
+    AT_ONEDNN_LAST(conv2d_dgrad, AT_ROWS_INDEPENDENT) //
+    AT_REFERENCE("conv2d_dgrad", conv2d_dgrad_ref),
 };
 AT_DEFINE_OP(conv2d_dgrad, "dx = gradient of conv2d by x", conv2d_dgrad_operands,
              conv2d_dgrad_attrs, conv2d_dgrad_shape, conv2d_dgrad_flops, conv2d_dgrad_variants);
@@ -130,18 +137,6 @@ static at_status conv2d_wgrad_shape(void *args, at_error *err)
     return at_expect_sums("conv2d_wgrad", &a->acc, &a->bias_acc, wide, err);
 }
 
-at_status at_expect_sums(const char *op, const at_view *acc, const at_view *bias_acc, at_dtype wide,
-                         at_error *err)
-{
-    if (at_has(acc) && acc->dtype != wide)
-        return at_fail(err, AT_INVALID, "%s: acc is %s, expected %s", op, at_dtype_name(acc->dtype),
-                       at_dtype_name(wide));
-    if (at_has(bias_acc) && bias_acc->dtype != wide)
-        return at_fail(err, AT_INVALID, "%s: bias_acc is %s, expected %s", op,
-                       at_dtype_name(bias_acc->dtype), at_dtype_name(wide));
-    return AT_OK;
-}
-
 static double conv2d_wgrad_flops(const void *args)
 {
     at_conv c = at_conv_of_wgrad(args);
@@ -182,12 +177,17 @@ static at_status conv2d_wgrad_ref(const void *args, const at_prepared *p, const 
     return AT_OK;
 }
 
+bool at_conv2d_wgrad_simd_fits(const void *args)
+{
+    const at_conv2d_wgrad_args *a = args;
+    return at_is_simd_type(a->x.dtype);
+}
+
 static const at_variant conv2d_wgrad_variants[] = {
-    AT_CONV2D_WGRAD_ONEDNN_FIRST AT_SIMD_VARIANTS("conv2d_wgrad", at_conv2d_wgrad, 0,
-                                                  at_conv2d_wgrad_simd_fits,
-                                                  at_conv2d_wgrad_simd_prepare,
-                                                  at_conv2d_simd_release),
-    AT_CONV2D_WGRAD_ONEDNN_LAST AT_REFERENCE("conv2d_wgrad", conv2d_wgrad_ref),
+    AT_ONEDNN_FIRST(conv2d_wgrad, 0) //
+    AT_OWN_VARIANTS("conv2d_wgrad", at_conv2d_wgrad, 0, at_conv2d_wgrad_simd_fits),
+    AT_ONEDNN_LAST(conv2d_wgrad, 0) //
+    AT_REFERENCE("conv2d_wgrad", conv2d_wgrad_ref),
 };
 AT_DEFINE_OP(conv2d_wgrad, "dw = acc + gradient of conv2d by w; dbias", conv2d_wgrad_operands,
              conv2d_wgrad_attrs, conv2d_wgrad_shape, conv2d_wgrad_flops, conv2d_wgrad_variants);

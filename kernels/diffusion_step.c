@@ -1,9 +1,10 @@
 /* diffusion_step.c -- guidance and one sampler step in one pass over the latents.
  *
- * A row of coefficients says which sampler, which step and how much guidance, so that rows of one batch
- * may be at different steps of different samplers. What a row does not use may hold anything, even what
- * is not a number: a coefficient of 0 leaves its history or noise out, a guidance of 1 takes the guided
- * output as it is. A row's result is therefore that of the same row in a call without those operands. */
+ * A row of coefficients says which sampler, which step and how much guidance, so that rows of one
+ * batch may be at different steps of different samplers. What a row does not use may hold anything,
+ * even what is not a number: a coefficient of 0 leaves its history or noise out, a guidance of 1
+ * takes the guided output as it is. A row's result is therefore that of the same row in a call
+ * without those operands. */
 #include "kernels/shape.h"
 #include "kernels/variants.h"
 

@@ -64,7 +64,8 @@ AT_INLINE void step_piece(at_dtype type, const piece *p, int64_t n)
         step_vector(type, p, i, (int)(n - i));
 }
 
-/* Address of element 'from' of a run, NULL when the operand is absent or its coefficient is 'unused'. */
+/* Address of element 'from' of a run, NULL when the operand is absent or its coefficient is
+ * 'unused'. */
 AT_INLINE void *address(const job *j, const at_view *v, int64_t run, int64_t from, bool unused)
 {
     int64_t pitch = j->runs == 1 ? j->cols : v->pitch;
@@ -82,13 +83,15 @@ static void step_parts(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t run = q / j->parts, from = q % j->parts * PART;
         int64_t n = j->cols - from < PART ? j->cols - from : PART;
         const float *k = at_row(&a->coef, run / j->runs);
-        const piece p = { address(j, &a->y, run, from, false), address(j, &a->x0, run, from, false),
+        const piece p = { address(j, &a->y, run, from, false),
+                          address(j, &a->x0, run, from, false),
                           address(j, &a->x, run, from, false),
                           address(j, &a->h0, run, from, k[5] == 0),
                           address(j, &a->h1, run, from, k[6] == 0),
                           address(j, &a->noise, run, from, k[7] == 0),
                           address(j, &a->cond, run, from, false),
-                          address(j, &a->uncond, run, from, k[0] == 1), k };
+                          address(j, &a->uncond, run, from, k[0] == 1),
+                          k };
         if (a->cond.dtype == AT_F32)
             step_piece(AT_F32, &p, n);
         else if (a->cond.dtype == AT_BF16)
@@ -101,7 +104,9 @@ static void step_parts(void *ctx, int64_t begin, int64_t end, int worker)
 at_status AT_SIMD(at_diffusion_step)(const void *args, const at_prepared *p, const at_launch *l)
 {
     const at_diffusion_step_args *a = args;
-    const at_view *views[] = { &a->y, &a->x0, &a->x, &a->cond, &a->uncond, &a->h0, &a->h1, &a->noise };
+    const at_view *views[] = {
+        &a->y, &a->x0, &a->x, &a->cond, &a->uncond, &a->h0, &a->h1, &a->noise
+    };
     int64_t B = a->x.size[0], rows = at_rows(&a->x) / B;
     bool dense = true;
     (void)p;
@@ -109,6 +114,7 @@ at_status AT_SIMD(at_diffusion_step)(const void *args, const at_prepared *p, con
         dense = dense && (!at_has(views[i]) || at_dense(views[i]));
     job j = { a, dense ? 1 : rows, at_cols(&a->x) * (dense ? rows : 1), 1 };
     j.parts = (j.cols + PART - 1) / PART;
-    at_parallel(l->stream, B * j.runs * j.parts, j.cols < PART ? 1 + PART / j.cols : 1, step_parts, &j);
+    at_parallel(l->stream, B * j.runs * j.parts, j.cols < PART ? 1 + PART / j.cols : 1, step_parts,
+                &j);
     return AT_OK;
 }

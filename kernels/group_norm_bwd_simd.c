@@ -59,7 +59,7 @@ at_status AT_SIMD(at_group_norm_bwd)(const void *args, const at_prepared *p, con
 {
     const at_group_norm_bwd_args *a = args;
     (void)p;
-    at_channels job = { .x = a->x, .x2 = a->x2, .dy = a->dy, .dx = a->dx, .dx2 = a->dx2,
+    at_channels job = { .way = AT_CHANNELS_BACKWARD, .x = a->x, .x2 = a->x2, .dy = a->dy, .dx = a->dx, .dx2 = a->dx2,
                         .dgamma = a->dgamma, .dbeta = a->dbeta, .args = a,
                         .act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN,
                         .start = group_norm_start, .finish = group_norm_finish };

@@ -43,7 +43,7 @@ at_status AT_SIMD(at_group_norm)(const void *args, const at_prepared *p, const a
 {
     const at_group_norm_args *a = args;
     (void)p;
-    at_channels job = { .x = a->x, .x2 = a->x2, .y = a->y, .y_amax = a->y_amax, .sums = true,
+    at_channels job = { .x = a->x, .x2 = a->x2, .y = a->y, .y_amax = a->y_amax, .way = AT_CHANNELS_FORWARD,
                         .act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN,
                         .args = a, .finish = group_norm_finish };
     job.cut = at_channels_cut_of(&a->y, at_cols(&a->y) / a->groups, AT_CHANNELS_FORWARD);

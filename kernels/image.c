@@ -67,15 +67,17 @@ static at_status tensor_to_image_shape(void *args, at_error *err)
     return AT_OK;
 }
 
-/* In f32, a product rounded and then a sum rounded: a byte has no tolerance, so where a half lies must
- * not depend on the variant. What is not a number becomes 0. */
+/* In f32, a product rounded and then a sum rounded: a byte has no tolerance, so where a half lies
+ * must not depend on the variant. What is not a number becomes 0. */
 static float byte_of(float x, const at_tensor_to_image_args *a)
 {
     float scaled = x * a->scale, v = scaled + a->shift;
     v = v > 0 ? v : 0;
     v = v < 255 ? v : 255;
     enum { HALF_EVEN, HALF_UP, TRUNCATE };
-    return a->rounding == HALF_EVEN ? rintf(v) : a->rounding == HALF_UP ? floorf(v + 0.5f) : floorf(v);
+    return a->rounding == HALF_EVEN ? rintf(v)
+           : a->rounding == HALF_UP ? floorf(v + 0.5f)
+                                    : floorf(v);
 }
 
 static at_status tensor_to_image_ref(const void *args, const at_prepared *p, const at_launch *l)
@@ -102,8 +104,8 @@ static bool tensor_to_image_fits(const void *args)
 
 AT_SIMD_DECLARE(at_image_to_tensor);
 static const at_variant image_to_tensor_variants[] = {
-    AT_SIMD_VARIANTS("image_to_tensor", at_image_to_tensor, AT_ROWS_INDEPENDENT, image_to_tensor_fits,
-                     NULL, NULL),
+    AT_SIMD_VARIANTS("image_to_tensor", at_image_to_tensor, AT_ROWS_INDEPENDENT,
+                     image_to_tensor_fits, NULL, NULL),
     AT_REFERENCE("image_to_tensor", image_to_tensor_ref),
 };
 AT_DEFINE_OP(image_to_tensor, "y = (x * scale - mean) / std, x bytes", image_to_tensor_operands,
@@ -111,8 +113,8 @@ AT_DEFINE_OP(image_to_tensor, "y = (x * scale - mean) / std, x bytes", image_to_
 
 AT_SIMD_DECLARE(at_tensor_to_image);
 static const at_variant tensor_to_image_variants[] = {
-    AT_SIMD_VARIANTS("tensor_to_image", at_tensor_to_image, AT_ROWS_INDEPENDENT, tensor_to_image_fits,
-                     NULL, NULL),
+    AT_SIMD_VARIANTS("tensor_to_image", at_tensor_to_image, AT_ROWS_INDEPENDENT,
+                     tensor_to_image_fits, NULL, NULL),
     AT_REFERENCE("tensor_to_image", tensor_to_image_ref),
 };
 AT_DEFINE_OP(tensor_to_image, "y = round(clamp(x * scale + shift, 0, 255)), y bytes",

@@ -9,7 +9,8 @@ enum { CHANNELS_MAX = 4 };
 
 /* --- bytes to numbers ------------------------------------------------------------------------- */
 
-/* y = x * factor + shift. With C channels the pattern of channels over lanes repeats after C vectors. */
+/* y = x * factor + shift. With C channels the pattern of channels over lanes repeats after C
+ * vectors. */
 typedef struct tints {
     at_vf factor[CHANNELS_MAX], shift[CHANNELS_MAX];
 } tints;
@@ -114,8 +115,8 @@ AT_INLINE void to_bytes(at_dtype type, int rounding, void *y, const void *x, int
         at_vi_store_u8(y, i, bytes_of(rounding, at_vf_load(x, i, type), scale, shift));
     int rest = (int)(n - i);
     if (rest)
-        at_vi_store_u8_n(y, i, bytes_of(rounding, at_vf_load_n(x, i, type, rest, 0.0f), scale, shift),
-                         rest);
+        at_vi_store_u8_n(
+            y, i, bytes_of(rounding, at_vf_load_n(x, i, type, rest, 0.0f), scale, shift), rest);
 }
 
 AT_INLINE void to_bytes_of_type(int rounding, at_dtype type, void *y, const void *x, int64_t n,

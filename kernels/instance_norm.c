@@ -210,8 +210,9 @@ static at_status book(const at_view *x, at_channels_way way, at_prepared *out)
 static at_status instance_norm_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
                                        at_error *err)
 {
+    const at_instance_norm_args *a = args;
     (void)in, (void)err;
-    return book(&((const at_instance_norm_args *)args)->x, AT_CHANNELS_FORWARD, out);
+    return book(&a->x, at_has(&a->mean_in) ? AT_CHANNELS_WRITE : AT_CHANNELS_FORWARD, out);
 }
 
 static at_status instance_norm_bwd_prepare(const void *args, const at_prepare_in *in,

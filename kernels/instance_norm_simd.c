@@ -13,7 +13,7 @@ static void instance_norm_finish(const at_channels *job, int64_t b, int64_t begi
     double rows = (double)job->cut.rows;
     for (int64_t c = begin; c < end; c++) {
         double mean, rstd;
-        if (job->sums) {
+        if (job->way == AT_CHANNELS_FORWARD) {
             mean = n->sum[AT_SUM_X][c] / rows;
             double variance = n->sum[AT_SUM_XX][c] / rows - mean * mean;
             rstd = 1 / sqrt((variance > 0 ? variance : 0) + (double)a->eps);
@@ -34,10 +34,11 @@ at_status AT_SIMD(at_instance_norm)(const void *args, const at_prepared *p, cons
 {
     const at_instance_norm_args *a = args;
     (void)p;
-    at_channels job = { .x = a->x, .y = a->y, .sums = !at_has(&a->mean_in), .args = a,
+    at_channels_way way = at_has(&a->mean_in) ? AT_CHANNELS_WRITE : AT_CHANNELS_FORWARD;
+    at_channels job = { .x = a->x, .y = a->y, .way = way, .args = a,
                         .act = a->relu ? AT_CHANNELS_RELU : AT_CHANNELS_PLAIN,
                         .finish = instance_norm_finish };
-    job.cut = at_channels_cut_of(&a->x, 1, AT_CHANNELS_FORWARD);
+    job.cut = at_channels_cut_of(&a->x, 1, way);
     AT_SIMD(at_channels_forward)(&job, l);
     return AT_OK;
 }
@@ -77,7 +78,7 @@ at_status AT_SIMD(at_instance_norm_bwd)(const void *args, const at_prepared *p, 
 {
     const at_instance_norm_bwd_args *a = args;
     (void)p;
-    at_channels job = { .x = a->x, .dy = a->dy, .dx = a->dx, .dgamma = a->dgamma,
+    at_channels job = { .way = AT_CHANNELS_BACKWARD, .x = a->x, .dy = a->dy, .dx = a->dx, .dgamma = a->dgamma,
                         .dbeta = a->dbeta, .args = a, .start = instance_norm_start,
                         .act = a->relu ? AT_CHANNELS_RELU : AT_CHANNELS_PLAIN,
                         .finish = instance_norm_bwd_finish };

@@ -125,13 +125,52 @@ static at_status linear_ref(const void *args, const at_prepared *p, const at_lau
 
 /* --- variants --------------------------------------------------------------------------------- */
 
+bool at_linear_simd_fits(const void *args)
+{
+    const at_linear_args *a = args;
+    return at_is_simd_type(a->x.dtype) && at_is_simd_type(a->w.dtype) &&
+           at_is_simd_type(a->y.dtype) && (!at_has(&a->bias) || at_is_simd_type(a->bias.dtype)) &&
+           (!at_has(&a->residual) || at_is_simd_type(a->residual.dtype));
+}
+
+/* Few rows a sample, and not so many samples that it would be an ordinary product: the choice is the
+ * same for a sample alone and in a batch of up to FEW_SAMPLES. */
+bool at_linear_few_fits(const void *args)
+{
+    enum { FEW_ROWS = 16, FEW_SAMPLES = 64 };
+    const at_linear_args *a = args;
+    int64_t samples = a->x.rank > 1 ? a->x.size[0] : 1;
+    return at_linear_simd_fits(args) && samples <= FEW_SAMPLES &&
+           at_rows(&a->x) <= FEW_ROWS * samples;
+}
+
+at_few_layout at_few_layout_of(const at_linear_args *a, int threads)
+{
+    enum { LINE = 16 }; /* floats */
+    at_few_layout l = { .stride = (at_cols(&a->x) / AT_FEW_LANES + 1) * AT_FEW_LANES };
+    int64_t blocks = (a->w.size[0] + AT_FEW_BLOCK - 1) / AT_FEW_BLOCK, rows = at_rows(&a->x);
+    l.x = (size_t)(rows * l.stride) * 4;
+    l.amax = (size_t)((blocks + LINE - 1) / LINE * LINE) * 4;
+    l.worker = (size_t)(rows * AT_FEW_BLOCK) * 4;
+    l.total = l.x + l.amax + l.worker * (size_t)threads;
+    return l;
+}
+
+at_status at_linear_few_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                at_error *err)
+{
+    (void)err;
+    out->scratch_bytes = at_few_layout_of(args, in->caps->threads).total;
+    return AT_OK;
+}
+
 static const at_variant linear_variants[] = {
     AT_SIMD_VARIANTS("linear_few", at_linear_few, AT_ROWS_INDEPENDENT, at_linear_few_fits,
                      at_linear_few_prepare, NULL),
-    AT_LINEAR_ONEDNN_FIRST(linear, AT_ROWS_WHEN_EXACT) AT_SIMD_VARIANTS(
-        "linear", at_linear, AT_ROWS_INDEPENDENT, at_linear_simd_fits, at_linear_simd_prepare,
-        at_linear_simd_release),
-    AT_LINEAR_ONEDNN_LAST(linear, AT_ROWS_WHEN_EXACT) AT_REFERENCE("linear", linear_ref),
+    AT_LINEAR_ONEDNN_FIRST(linear, AT_ROWS_WHEN_EXACT) //
+    AT_OWN_VARIANTS("linear", at_linear, AT_ROWS_INDEPENDENT, at_linear_simd_fits),
+    AT_LINEAR_ONEDNN_LAST(linear, AT_ROWS_WHEN_EXACT) //
+    AT_REFERENCE("linear", linear_ref),
 };
 AT_DEFINE_OP(linear, "y = act(x w^T + bias + residual)", linear_operands, linear_attrs,
              linear_shape, linear_flops, linear_variants);

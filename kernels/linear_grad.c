@@ -1,5 +1,4 @@
 /* linear_grad.c -- the gradients of linear by its input and by its weights. */
-#include "kernels/conv2d_variants.h"
 #include "kernels/linear_variants.h"
 #include "kernels/shape.h"
 
@@ -45,12 +44,19 @@ static at_status linear_dgrad_ref(const void *args, const at_prepared *p, const 
     return AT_OK;
 }
 
+bool at_linear_dgrad_simd_fits(const void *args)
+{
+    const at_linear_dgrad_args *a = args;
+    return at_is_simd_type(a->dy.dtype) && at_is_simd_type(a->w.dtype) &&
+           (!at_has(&a->residual) || at_is_simd_type(a->residual.dtype));
+}
+
 static const at_variant linear_dgrad_variants[] = {
-    AT_LINEAR_ONEDNN_FIRST(linear_dgrad, AT_ROWS_WHEN_EXACT) AT_SIMD_VARIANTS(
-        "linear_dgrad", at_linear_dgrad, AT_ROWS_INDEPENDENT, at_linear_dgrad_simd_fits,
-        at_linear_dgrad_simd_prepare, at_linear_simd_release),
-    AT_LINEAR_ONEDNN_LAST(linear_dgrad, AT_ROWS_WHEN_EXACT)
-        AT_REFERENCE("linear_dgrad", linear_dgrad_ref),
+    AT_LINEAR_ONEDNN_FIRST(linear_dgrad, AT_ROWS_WHEN_EXACT) //
+    AT_OWN_VARIANTS("linear_dgrad", at_linear_dgrad, AT_ROWS_INDEPENDENT,
+                    at_linear_dgrad_simd_fits),
+    AT_LINEAR_ONEDNN_LAST(linear_dgrad, AT_ROWS_WHEN_EXACT) //
+    AT_REFERENCE("linear_dgrad", linear_dgrad_ref),
 };
 AT_DEFINE_OP(linear_dgrad, "dx = dy w + residual", linear_dgrad_operands, at_no_attrs,
              linear_dgrad_shape, linear_dgrad_flops, linear_dgrad_variants);
@@ -65,6 +71,18 @@ static const at_operand linear_wgrad_operands[] = {
     AT_OPERAND(linear_wgrad, acc, AT_IN, AT_OPTIONAL | AT_DENSE, AT_NONE),
     AT_OPERAND(linear_wgrad, bias_acc, AT_IN, AT_OPTIONAL, AT_NONE),
 };
+
+at_status at_expect_sums(const char *op, const at_view *acc, const at_view *bias_acc, at_dtype wide,
+                         at_error *err)
+{
+    if (at_has(acc) && acc->dtype != wide)
+        return at_fail(err, AT_INVALID, "%s: acc is %s, expected %s", op, at_dtype_name(acc->dtype),
+                       at_dtype_name(wide));
+    if (at_has(bias_acc) && bias_acc->dtype != wide)
+        return at_fail(err, AT_INVALID, "%s: bias_acc is %s, expected %s", op,
+                       at_dtype_name(bias_acc->dtype), at_dtype_name(wide));
+    return AT_OK;
+}
 
 static at_status linear_wgrad_shape(void *args, at_error *err)
 {
@@ -111,9 +129,14 @@ static at_status linear_wgrad_ref(const void *args, const at_prepared *p, const 
     return AT_OK;
 }
 
+bool at_linear_wgrad_simd_fits(const void *args)
+{
+    const at_linear_wgrad_args *a = args;
+    return at_is_simd_type(a->x.dtype);
+}
+
 static const at_variant linear_wgrad_variants[] = {
-    AT_SIMD_VARIANTS("linear_wgrad", at_linear_wgrad, 0, at_linear_wgrad_simd_fits,
-                     at_linear_wgrad_simd_prepare, at_linear_simd_release),
+    AT_OWN_VARIANTS("linear_wgrad", at_linear_wgrad, 0, at_linear_wgrad_simd_fits),
     AT_REFERENCE("linear_wgrad", linear_wgrad_ref),
 };
 AT_DEFINE_OP(linear_wgrad, "dw = acc + dy^T x; dbias", linear_wgrad_operands, at_no_attrs,

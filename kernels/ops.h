@@ -379,6 +379,7 @@ typedef enum at_over {
     AT_OVER_LEADING
 } at_over;
 #define AT_OVERS        "rows|cols|positions|all|leading"
+typedef enum at_reduction { AT_SUM, AT_MEAN, AT_SUM_SQUARES } at_reduction;
 #define AT_REDUCE_KINDS "sum|mean|sum_squares"
 
 /* y = acc + reduction of x */
@@ -386,7 +387,7 @@ typedef struct at_reduce_args {
     at_view y;   /* (C), (R), (B, C), (1) or the last 'keep' axes; f32 (f64 for f64) */
     at_view x;   /* (B, ..., C) T */
     at_view acc; /* as y, opt */
-    int kind;    /* AT_REDUCE_KINDS */
+    int kind;    /* at_reduction */
     int over;    /* at_over */
     int64_t keep;
 } at_reduce_args;

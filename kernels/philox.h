@@ -1,14 +1,15 @@
 /* philox.h -- numbers that look random and depend on nothing but their address.
  *
- * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; 2011) turns a
- * 64-bit key and a 128-bit counter into four 32-bit words. The key here is itself drawn, from (seed,
- * purpose, step); the counter is (block, sample), and block i / 4 holds elements i to i + 3.
+ * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; 2011)
+ * turns a 64-bit key and a 128-bit counter into four 32-bit words. The key here is itself drawn,
+ * from (seed, purpose, step); the counter is (block, sample), and block i / 4 holds elements i to i
+ * + 3.
  *
- * Every device computes the same bits: the words are integers, and what turns them into floats is written
- * in single multiplications, additions and square roots in a fixed order, each rounded by itself, so that
- * no compiler may fuse them (the build says -ffp-contract=off) and no library's logarithm, sine or cosine
- * has a say. Common subset of C11 and CUDA C++; loops over these functions vectorise, as they branch
- * nowhere. */
+ * Every device computes the same bits: the words are integers, and what turns them into floats is
+ * written in single multiplications, additions and square roots in a fixed order, each rounded by
+ * itself, so that no compiler may fuse them (the build says -ffp-contract=off) and no library's
+ * logarithm, sine or cosine has a say. Common subset of C11 and CUDA C++; loops over these
+ * functions vectorise, as they branch nowhere. */
 #ifndef AT_KERNELS_PHILOX_H
 #define AT_KERNELS_PHILOX_H
 
@@ -24,13 +25,13 @@
 
 /* A device compiler fuses by default; these it leaves alone. */
 #if defined(__CUDA_ARCH__)
-#define AT_MUL_RN(a, b)   __fmul_rn(a, b)
-#define AT_ADD_RN(a, b)   __fadd_rn(a, b)
-#define AT_SQRT_RN(a)     __fsqrt_rn(a)
+#define AT_MUL_RN(a, b) __fmul_rn(a, b)
+#define AT_ADD_RN(a, b) __fadd_rn(a, b)
+#define AT_SQRT_RN(a)   __fsqrt_rn(a)
 #else
-#define AT_MUL_RN(a, b)   ((a) * (b))
-#define AT_ADD_RN(a, b)   ((a) + (b))
-#define AT_SQRT_RN(a)     sqrtf(a)
+#define AT_MUL_RN(a, b) ((a) * (b))
+#define AT_ADD_RN(a, b) ((a) + (b))
+#define AT_SQRT_RN(a)   sqrtf(a)
 #endif
 
 typedef enum at_random_kind { AT_RANDOM_UNIFORM, AT_RANDOM_NORMAL } at_random_kind;
@@ -133,8 +134,8 @@ typedef struct at_pair {
     float a, b;
 } at_pair;
 
-/* cos and sin of 2 pi v, v the uniform of 'word': to the nearest quarter turn exactly, in integers, then
- * polynomials on [-pi / 4, pi / 4] good to 4e-9. */
+/* cos and sin of 2 pi v, v the uniform of 'word': to the nearest quarter turn exactly, in integers,
+ * then polynomials on [-pi / 4, pi / 4] good to 4e-9. */
 AT_EVERYWHERE at_pair at_turn_of(uint32_t word)
 {
     int32_t v = (int32_t)(word >> 8), quarter = (v + (1 << 21)) >> 22;

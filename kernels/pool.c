@@ -6,8 +6,8 @@
 
 /* --- windows ---------------------------------------------------------------------------------- */
 
-/* How many windows of 'kernel' positions, 'stride' apart, an axis of n positions has. With ceil, one more
- * that is cut off, as long as it still starts inside. */
+/* How many windows of 'kernel' positions, 'stride' apart, an axis of n positions has. With ceil,
+ * one more that is cut off, as long as it still starts inside. */
 static int64_t windows_of(int64_t n, int64_t kernel, int64_t stride, int ceil)
 {
     if (n < kernel && !ceil)
@@ -18,19 +18,20 @@ static int64_t windows_of(int64_t n, int64_t kernel, int64_t stride, int ceil)
 }
 
 /* The sizes of a picture of windows over one of sizes 'in'. */
-static at_status windows_shape(const char *op, int64_t *out, const int64_t *in, const int64_t *kernel,
-                               const int64_t *stride, int ceil, at_error *err)
+static at_status windows_shape(const char *op, int64_t *out, const int64_t *in,
+                               const int64_t *kernel, const int64_t *stride, int ceil,
+                               at_error *err)
 {
     for (int i = 0; i < 2; i++) {
         if (kernel[i] < 1 || stride[i] < 1)
             return at_fail(err, AT_INVALID,
-                           "%s: kernel %lld x %lld with stride %lld x %lld, expected at least 1", op,
-                           (long long)kernel[0], (long long)kernel[1], (long long)stride[0],
+                           "%s: kernel %lld x %lld with stride %lld x %lld, expected at least 1",
+                           op, (long long)kernel[0], (long long)kernel[1], (long long)stride[0],
                            (long long)stride[1]);
         out[i] = windows_of(in[i], kernel[i], stride[i], ceil);
         if (out[i] < 1)
-            return at_fail(err, AT_INVALID, "%s: a window of %lld x %lld does not fit %lld x %lld", op,
-                           (long long)kernel[0], (long long)kernel[1], (long long)in[0],
+            return at_fail(err, AT_INVALID, "%s: a window of %lld x %lld does not fit %lld x %lld",
+                           op, (long long)kernel[0], (long long)kernel[1], (long long)in[0],
                            (long long)in[1]);
     }
     return AT_OK;
@@ -66,8 +67,8 @@ static at_status max_pool2d_shape(void *args, at_error *err)
     return pooled_shape("max_pool2d", &a->y, &a->x, a->kernel, a->stride, a->ceil, err);
 }
 
-/* Position in sample b, counted row by row, of the first largest element of channel c in the window at
- * (top, left). The first that is not a number beats all. */
+/* Position in sample b, counted row by row, of the first largest element of channel c in the window
+ * at (top, left). The first that is not a number beats all. */
 static int64_t first_largest(const at_view *x, int64_t b, int64_t top, int64_t left,
                              const int64_t *kernel, int64_t c)
 {
@@ -90,8 +91,8 @@ static at_status max_pool2d_ref(const void *args, const at_prepared *p, const at
         for (int64_t i = 0; i < Ho; i++)
             for (int64_t j = 0; j < Wo; j++)
                 for (int64_t c = 0; c < C; c++) {
-                    int64_t at = first_largest(&a->x, b, i * a->stride[0], j * a->stride[1],
-                                               a->kernel, c);
+                    int64_t at =
+                        first_largest(&a->x, b, i * a->stride[0], j * a->stride[1], a->kernel, c);
                     at_set(&a->y, (b * Ho + i) * Wo + j, c,
                            at_get(&a->x, b * a->x.size[1] * a->x.size[2] + at, c));
                 }
@@ -120,14 +121,16 @@ static at_status max_pool2d_bwd_shape(void *args, at_error *err)
 }
 
 /* Sum of dy over the windows whose first largest element is (h, w). */
-static double sum_of_won(const at_max_pool2d_bwd_args *a, int64_t b, int64_t h, int64_t w, int64_t c)
+static double sum_of_won(const at_max_pool2d_bwd_args *a, int64_t b, int64_t h, int64_t w,
+                         int64_t c)
 {
     int64_t Ho = a->dy.size[1], Wo = a->dy.size[2];
     double sum = 0;
     for (int64_t i = 0; i < Ho; i++)
         for (int64_t j = 0; j < Wo; j++) {
             int64_t top = i * a->stride[0], left = j * a->stride[1];
-            bool inside = h >= top && h < top + a->kernel[0] && w >= left && w < left + a->kernel[1];
+            bool inside =
+                h >= top && h < top + a->kernel[0] && w >= left && w < left + a->kernel[1];
             if (inside && first_largest(&a->x, b, top, left, a->kernel, c) == h * a->x.size[2] + w)
                 sum += at_get(&a->dy, (b * Ho + i) * Wo + j, c);
         }
@@ -206,7 +209,8 @@ static at_status avg_pool2d_bwd_shape(void *args, at_error *err)
 }
 
 /* Sum of dy over the windows that hold (h, w). */
-static double sum_of_held(const at_avg_pool2d_bwd_args *a, int64_t b, int64_t h, int64_t w, int64_t c)
+static double sum_of_held(const at_avg_pool2d_bwd_args *a, int64_t b, int64_t h, int64_t w,
+                          int64_t c)
 {
     int64_t Ho = a->dy.size[1], Wo = a->dy.size[2];
     double sum = 0;

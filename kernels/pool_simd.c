@@ -1,5 +1,5 @@
-/* pool_simd.c -- bound by memory: a forward op reads each element once, the gradient of the largest reads
- * x once from memory and again from cache. */
+/* pool_simd.c -- bound by memory: a forward op reads each element once, the gradient of the largest
+ * reads x once from memory and again from cache. */
 #include "kernels/variants.h"
 #include "kernels/vec.h"
 
@@ -16,7 +16,8 @@ typedef struct window {
     int64_t row_bytes, col_bytes, rows, cols;
 } window;
 
-AT_INLINE window window_at(const at_view *x, int64_t b, int64_t top, int64_t left, const int64_t *kernel)
+AT_INLINE window window_at(const at_view *x, int64_t b, int64_t top, int64_t left,
+                           const int64_t *kernel)
 {
     int64_t H = x->size[1], W = x->size[2];
     int64_t col_bytes = x->pitch * (int64_t)at_dtype_bytes(x->dtype);
@@ -71,8 +72,8 @@ AT_INLINE void largest_rows(at_dtype type, const at_max_pool2d_args *a, int64_t 
     for (int64_t r = begin; r < end; r++)
         for (int64_t j = 0; j < Wo; j++) {
             void *y = at_row(&a->y, r * Wo + j);
-            const window s = window_at(&a->x, r / Ho, r % Ho * a->stride[0], j * a->stride[1],
-                                       a->kernel);
+            const window s =
+                window_at(&a->x, r / Ho, r % Ho * a->stride[0], j * a->stride[1], a->kernel);
             int64_t i = 0;
             for (; i + 4 * AT_LANES <= C; i += 4 * AT_LANES)
                 largest_vectors(type, y, &s, i, 4, 0);
@@ -100,7 +101,8 @@ static void run_rows(const at_stream *stream, const at_view *out, const at_view 
                      void *ctx)
 {
     int64_t rows = out->size[0] * out->size[1];
-    double bytes = (double)(at_elements(out) + at_elements(in)) * (double)at_dtype_bytes(out->dtype);
+    double bytes =
+        (double)(at_elements(out) + at_elements(in)) * (double)at_dtype_bytes(out->dtype);
     at_parallel(stream, rows, at_grain(rows, bytes / (double)rows), fn, ctx);
 }
 
@@ -114,8 +116,8 @@ at_status AT_SIMD(at_max_pool2d)(const void *args, const at_prepared *p, const a
 
 /* --- gradient of the largest, windows that do not overlap ------------------------------------- */
 
-/* Writes dy where a vector of channels has its first largest element in the window, else 0. 'to' is the
- * same window of dx. */
+/* Writes dy where a vector of channels has its first largest element in the window, else 0. 'to' is
+ * the same window of dx. */
 AT_INLINE void route_vector(at_dtype type, const window *to, const window *s, at_vf dy, int64_t i,
                             int rest)
 {
@@ -148,7 +150,8 @@ static void clear_rows(const at_view *v, int64_t first, int64_t end)
 
 /* Rows [begin, end) of the B * Ho rows of windows, with the positions below and beside them that no
  * window holds. */
-AT_INLINE void route_rows(at_dtype type, const at_max_pool2d_bwd_args *a, int64_t begin, int64_t end)
+AT_INLINE void route_rows(at_dtype type, const at_max_pool2d_bwd_args *a, int64_t begin,
+                          int64_t end)
 {
     int64_t H = a->dx.size[1], W = a->dx.size[2], C = a->dx.size[3];
     int64_t Ho = a->dy.size[1], Wo = a->dy.size[2];
@@ -210,7 +213,8 @@ AT_INLINE void windows_of(int64_t h, int64_t kernel, int64_t stride, int64_t n, 
     *end = h / stride + 1 < n ? h / stride + 1 : n;
 }
 
-AT_INLINE void won_pixel(at_dtype type, const at_max_pool2d_bwd_args *a, int64_t b, int64_t h, int64_t w)
+AT_INLINE void won_pixel(at_dtype type, const at_max_pool2d_bwd_args *a, int64_t b, int64_t h,
+                         int64_t w)
 {
     int64_t H = a->dx.size[1], W = a->dx.size[2], C = a->dx.size[3];
     int64_t Ho = a->dy.size[1], Wo = a->dy.size[2], i0, i1, j0, j1;
@@ -271,7 +275,8 @@ at_status AT_SIMD(at_avg_pool2d)(const void *args, const at_prepared *p, const a
     (void)p;
     const at_box box = { a->y,
                          a->x,
-                         { { a->stride[0], 0, a->kernel[0], 1 }, { a->stride[1], 0, a->kernel[1], 1 } },
+                         { { a->stride[0], 0, a->kernel[0], 1 },
+                           { a->stride[1], 0, a->kernel[1], 1 } },
                          1.0f / (float)(a->kernel[0] * a->kernel[1]) };
     AT_SIMD(at_box_sum)(&box, l->stream);
     return AT_OK;

@@ -52,7 +52,7 @@ AT_INLINE float at_element_as(const void *p, int64_t i, const at_dtype type)
 }
 
 AT_INLINE void at_pack_panel_as(float *panel, const at_weight_map *m, int64_t first,
-                                const void *w, const at_dtype type)
+                                const at_dtype type, const void *w)
 {
     int64_t n = m->columns - first < AT_PANEL_WIDTH ? m->columns - first : AT_PANEL_WIDTH;
     for (int64_t o = 0; o < m->outer; o++)
@@ -71,18 +71,17 @@ typedef struct at_packing {
     float *panels;
 } at_packing;
 
-static void at_pack_part(void *ctx, int64_t begin, int64_t end, int worker)
+AT_OUTLINE void at_pack_part(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const at_packing *p = ctx;
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
         float *panel = p->panels + i * at_panel_elements(p->map);
-        AT_OF_TYPE(p->w->dtype, at_pack_panel_as,
-                   (panel, p->map, i * AT_PANEL_WIDTH, p->w->data));
+        AT_OF_TYPE(p->w->dtype, at_pack_panel_as, (panel, p->map, i * AT_PANEL_WIDTH), p->w->data);
     }
 }
 
-static void at_pack_panels(float *panels, const at_weight_map *m, const at_view *w,
+AT_OUTLINE void at_pack_panels(float *panels, const at_weight_map *m, const at_view *w,
                            const at_stream *stream)
 {
     at_packing p = { m, w, panels };

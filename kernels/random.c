@@ -22,11 +22,12 @@ static at_status random_shape(void *args, at_error *err)
         rank++;
     for (int i = 0; i < AT_RANK_MAX; i++)
         if (a->size[i] < (i < rank) || (i >= rank && a->size[i]) || rank < 1)
-            return at_fail(err, AT_INVALID, "random: size %d is %lld, expected sizes of at least 1", i,
-                           (long long)a->size[i]);
+            return at_fail(err, AT_INVALID, "random: size %d is %lld, expected sizes of at least 1",
+                           i, (long long)a->size[i]);
     at_dtype to = at_cast_type(a->to);
     if (!at_dtype_is_float(to))
-        return at_fail(err, AT_INVALID, "random: to is %s, expected a floating type", at_dtype_name(to));
+        return at_fail(err, AT_INVALID, "random: to is %s, expected a floating type",
+                       at_dtype_name(to));
     AT_TRY(at_expect_vector("random", "key", &a->key, 3, err));
     AT_TRY(at_expect_vector("random", "sample", &a->sample, a->size[0], err));
     a->y = at_view_of(to, rank, a->size);

@@ -1,5 +1,6 @@
-/* random_simd.c -- bound by arithmetic: ten rounds of two long products for four numbers, then about thirty
- * operations for each. The functions are philox.h's, in loops that the compiler turns into vectors. */
+/* random_simd.c -- bound by arithmetic: ten rounds of two long products for four numbers, then
+ * about thirty operations for each. The functions are philox.h's, in loops that the compiler turns
+ * into vectors. */
 #include "kernels/philox.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
@@ -88,7 +89,8 @@ static void draw_parts(void *ctx, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t p = begin; p < end; p++) {
         int64_t run = p / j->parts, from = p % j->parts * PART;
-        int64_t to = from + PART < j->cols ? from + PART : j->cols, offset = run % j->runs * j->cols;
+        int64_t to = from + PART < j->cols ? from + PART : j->cols,
+                offset = run % j->runs * j->cols;
         int64_t sample = ((const int64_t *)j->a->sample.data)[run / j->runs];
         char *y = (char *)j->a->y.data + (size_t)(run * j->pitch + from) * bytes;
         draw_run(j, y, sample, offset + from, offset + to);
@@ -105,7 +107,7 @@ at_status AT_SIMD(at_random)(const void *args, const at_prepared *p, const at_la
     if (at_dense(&a->y))
         j.runs = 1, j.cols *= rows, j.pitch = j.cols;
     j.parts = (j.cols + PART - 1) / PART;
-    at_parallel(l->stream, B * j.runs * j.parts, j.cols < PART ? 1 + PART / j.cols / 4 : 1, draw_parts,
-                &j);
+    at_parallel(l->stream, B * j.runs * j.parts, j.cols < PART ? 1 + PART / j.cols / 4 : 1,
+                draw_parts, &j);
     return AT_OK;
 }

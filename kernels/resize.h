@@ -1,6 +1,8 @@
-/* resize.h -- which elements of a line make each element of the resized line, and with what weights.
+/* resize.h -- which elements of a line make each element of the resized line, and with what
+ * weights.
  *
- * Made when a call is prepared, freed with it; resize.c makes it, the variants read it from any thread. */
+ * Made when a call is prepared, freed with it; resize.c makes it, the variants read it from any
+ * thread. */
 #ifndef AT_KERNELS_RESIZE_H
 #define AT_KERNELS_RESIZE_H
 

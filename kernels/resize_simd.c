@@ -1,9 +1,9 @@
 /* resize_simd.c -- bound by arithmetic: a product for each tap, channel and pass.
  *
- * Down the picture, vectors run along a row and every tap is a row of the source. Across it, sixteen rows
- * are turned on their side so that a vector holds the same element of each: then a tap is a vector times
- * one weight there too, whatever the number of channels. Between the passes lies one picture of bytes or
- * f32. */
+ * Down the picture, vectors run along a row and every tap is a row of the source. Across it,
+ * sixteen rows are turned on their side so that a vector holds the same element of each: then a tap
+ * is a vector times one weight there too, whatever the number of channels. Between the passes lies
+ * one picture of bytes or f32. */
 #include "kernels/resize.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
@@ -23,7 +23,7 @@ typedef struct pass {
 AT_INLINE at_vi clamp_bytes(at_vi sum)
 {
     at_vi v = sum >> AT_RESIZE_BITS;
-    v &= ~(v >> 31);            /* below 0: 0 */
+    v &= ~(v >> 31); /* below 0: 0 */
     at_vi over = v > 255;
     return (v & ~over) | (over & 255);
 }
@@ -63,7 +63,7 @@ AT_INLINE at_vi start_of(at_dtype type)
     return (at_vi){ 0 } + (type == AT_U8 ? ROUND : 0);
 }
 
-/* --- down ------------------------------------------------------------------------------------------------- */
+/* --- down ---------------------------------------------------------------------------------- */
 
 /* n vectors of row o from element i of a run of pixels; 'x' is the run in the first source row. */
 AT_INLINE void down_vectors(at_dtype to, at_dtype from, void *y, const char *x, int64_t row_bytes,
@@ -74,9 +74,9 @@ AT_INLINE void down_vectors(at_dtype to, at_dtype from, void *y, const char *x, 
         sum[k] = start_of(from);
     for (int64_t t = 0; t < a->count[o]; t++)
         for (int k = 0; k < n; k++)
-            sum[k] = add_tap(from, sum[k],
-                             load_bits(from, x + t * row_bytes, i + k * AT_LANES, rest), a,
-                             o * a->taps + t);
+            sum[k] =
+                add_tap(from, sum[k], load_bits(from, x + t * row_bytes, i + k * AT_LANES, rest), a,
+                        o * a->taps + t);
     for (int k = 0; k < n; k++)
         store_bits(to, y, i + k * AT_LANES, sum[k], rest);
 }
@@ -101,7 +101,7 @@ AT_INLINE void down_rows(at_dtype to, at_dtype from, const pass *p, int64_t begi
         }
 }
 
-/* --- across ----------------------------------------------------------------------------------------------- */
+/* --- across -------------------------------------------------------------------------------- */
 
 /* Elements [begin, end) of a row as 4-byte numbers. */
 AT_INLINE void read_tile(at_dtype from, int32_t *out, const at_view *v, int64_t row, int64_t begin,
@@ -123,8 +123,8 @@ AT_INLINE void read_tile(at_dtype from, int32_t *out, const at_view *v, int64_t 
 }
 
 /* Writes elements [begin, end) of a row. */
-AT_INLINE void write_tile(at_dtype to, const int32_t *in, const at_view *v, int64_t row, int64_t begin,
-                          int64_t end)
+AT_INLINE void write_tile(at_dtype to, const int32_t *in, const at_view *v, int64_t row,
+                          int64_t begin, int64_t end)
 {
     int64_t W = v->size[1], C = v->size[2], run = at_dense(v) ? end - begin : 1;
     for (int64_t e = begin; e < end; e += run) {
@@ -157,8 +157,8 @@ AT_INLINE void turn(at_dtype from, int32_t *out, const at_view *v, int64_t row, 
 }
 
 /* Elements [begin, end) of the resized rows, side by side. */
-AT_INLINE void across_tile(at_dtype from, int32_t *tile, const int32_t *turned, const at_resize_axis *a,
-                           int64_t C, int64_t begin, int64_t end)
+AT_INLINE void across_tile(at_dtype from, int32_t *tile, const int32_t *turned,
+                           const at_resize_axis *a, int64_t C, int64_t begin, int64_t end)
 {
     for (int64_t e = begin; e < end; e++) {
         int64_t o = e / C;
@@ -173,8 +173,8 @@ AT_INLINE void across_tile(at_dtype from, int32_t *tile, const int32_t *turned, 
 }
 
 /* Groups [begin, end) of AT_LANES rows. */
-AT_INLINE void across_rows(at_dtype to, at_dtype from, const pass *p, int32_t *turned, int64_t begin,
-                           int64_t end)
+AT_INLINE void across_rows(at_dtype to, at_dtype from, const pass *p, int32_t *turned,
+                           int64_t begin, int64_t end)
 {
     int64_t H = p->to.size[0], C = p->to.size[2], n = p->to.size[1] * C;
     int32_t tile[TILE * AT_LANES], line[TILE];
@@ -193,24 +193,24 @@ AT_INLINE void across_rows(at_dtype to, at_dtype from, const pass *p, int32_t *t
     }
 }
 
-/* --- passes ------------------------------------------------------------------------------------------------ */
+/* --- passes -------------------------------------------------------------------------------- */
 
 /* FN for the pair of types that a pass goes between: a float picture's middle is f32. */
-#define FOR_TYPES(p, FN, ...)                                                                      \
-    do {                                                                                           \
-        at_dtype to_type = (p)->to.dtype, from_type = (p)->from.dtype;                             \
-        if (from_type == AT_U8)                                                                    \
-            FN(AT_U8, AT_U8, __VA_ARGS__);                                                         \
-        else if (from_type == AT_F32 && to_type == AT_F32)                                         \
-            FN(AT_F32, AT_F32, __VA_ARGS__);                                                       \
-        else if (from_type == AT_F32 && to_type == AT_BF16)                                        \
-            FN(AT_BF16, AT_F32, __VA_ARGS__);                                                      \
-        else if (from_type == AT_F32)                                                              \
-            FN(AT_F16, AT_F32, __VA_ARGS__);                                                       \
-        else if (from_type == AT_BF16)                                                             \
-            FN(AT_F32, AT_BF16, __VA_ARGS__);                                                      \
-        else                                                                                       \
-            FN(AT_F32, AT_F16, __VA_ARGS__);                                                       \
+#define FOR_TYPES(p, FN, ...)                                          \
+    do {                                                               \
+        at_dtype to_type = (p)->to.dtype, from_type = (p)->from.dtype; \
+        if (from_type == AT_U8)                                        \
+            FN(AT_U8, AT_U8, __VA_ARGS__);                             \
+        else if (from_type == AT_F32 && to_type == AT_F32)             \
+            FN(AT_F32, AT_F32, __VA_ARGS__);                           \
+        else if (from_type == AT_F32 && to_type == AT_BF16)            \
+            FN(AT_BF16, AT_F32, __VA_ARGS__);                          \
+        else if (from_type == AT_F32)                                  \
+            FN(AT_F16, AT_F32, __VA_ARGS__);                           \
+        else if (from_type == AT_BF16)                                 \
+            FN(AT_F32, AT_BF16, __VA_ARGS__);                          \
+        else                                                           \
+            FN(AT_F32, AT_F16, __VA_ARGS__);                           \
     } while (0)
 
 static void down_part(void *ctx, int64_t begin, int64_t end, int worker)

@@ -6,7 +6,7 @@
 #include "kernels/shape.h"
 #include "kernels/variants.h"
 
-/* --- argmax --------------------------------------------------------------------------------------------- */
+/* --- argmax -------------------------------------------------------------------------------- */
 
 static const at_operand argmax_operands[] = {
     AT_OPERAND(argmax, y, AT_OUT, AT_BATCHED, AT_I32),
@@ -54,10 +54,10 @@ static const at_variant argmax_variants[] = {
     AT_SIMD_VARIANTS("argmax", at_argmax, AT_ROWS_INDEPENDENT, argmax_fits, NULL, NULL),
     AT_REFERENCE("argmax", argmax_ref),
 };
-AT_DEFINE_OP(argmax, "y = index of the first largest element of each row", argmax_operands, at_no_attrs,
-             argmax_shape, argmax_flops, argmax_variants);
+AT_DEFINE_OP(argmax, "y = index of the first largest element of each row", argmax_operands,
+             at_no_attrs, argmax_shape, argmax_flops, argmax_variants);
 
-/* --- nucleus sampling ------------------------------------------------------------------------------------ */
+/* --- nucleus sampling ---------------------------------------------------------------------- */
 
 static const at_operand sample_top_operands[] = {
     AT_OPERAND(sample_top, y, AT_OUT, AT_BATCHED, AT_I32),
@@ -77,16 +77,17 @@ static at_status sample_top_shape(void *args, at_error *err)
     AT_TRY(at_expect_float("sample_top", "x", &a->x, err));
     AT_TRY(at_expect_vector("sample_top", "u", &a->u, a->x.size[0], err));
     if (a->top_k < 0 || !(a->top_p > 0 && a->top_p <= 1) || !(a->temperature > 0))
-        return at_fail(err, AT_INVALID,
-                       "sample_top: top_k is %lld, top_p %g, temperature %g, expected at least 0, in "
-                       "(0, 1], more than 0",
-                       (long long)a->top_k, (double)a->top_p, (double)a->temperature);
+        return at_fail(
+            err, AT_INVALID,
+            "sample_top: top_k is %lld, top_p %g, temperature %g, expected at least 0, in "
+            "(0, 1], more than 0",
+            (long long)a->top_k, (double)a->top_p, (double)a->temperature);
     a->y = at_view_vector(AT_I32, a->x.size[0]);
     return AT_OK;
 }
 
-/* Candidates are walked through in falling order, equals in the order of their indices; what is not a
- * number is none. */
+/* Candidates are walked through in falling order, equals in the order of their indices; what is not
+ * a number is none. */
 typedef struct candidate {
     double value;
     int64_t index; /* -1: there is none */
@@ -103,7 +104,8 @@ static candidate next_candidate(const at_view *x, int64_t r, candidate last)
     candidate best = { 0, -1 };
     for (int64_t c = 0; c < at_cols(x); c++) {
         double v = at_get(x, r, c);
-        bool follows = last.index < 0 || (v <= last.value && !is_before(v, c, last) && c != last.index);
+        bool follows =
+            last.index < 0 || (v <= last.value && !is_before(v, c, last) && c != last.index);
         if (!isnan(v) && follows && (best.index < 0 || is_before(v, c, best)))
             best = (candidate){ v, c };
     }
@@ -116,10 +118,10 @@ static double weight_of(double value, double largest, float temperature)
     return value == largest ? 1 : exp((value - largest) / (double)temperature);
 }
 
-/* Sums weights from the largest on, over at most 'count' candidates (0: all), up to where the sum reaches
- * 'enough' or, with 'beyond', exceeds it. Gives the last one taken. */
-static candidate walk(const at_sample_top_args *a, int64_t r, int64_t count, double enough, bool beyond,
-                      double *sum, int64_t *taken)
+/* Sums weights from the largest on, over at most 'count' candidates (0: all), up to where the sum
+ * reaches 'enough' or, with 'beyond', exceeds it. Gives the last one taken. */
+static candidate walk(const at_sample_top_args *a, int64_t r, int64_t count, double enough,
+                      bool beyond, double *sum, int64_t *taken)
 {
     candidate first = next_candidate(&a->x, r, (candidate){ 0, -1 }), last = first;
     *sum = 0;
@@ -149,9 +151,9 @@ static at_status sample_top_ref(const void *args, const at_prepared *p, const at
     return AT_OK;
 }
 
-/* The variant: a heap of all candidates, from which they are taken in falling order, as many as needed,
- * into the places that become free behind it. Weights are doubles, so that it draws what the reference
- * draws: an index has no tolerance. */
+/* The variant: a heap of all candidates, from which they are taken in falling order, as many as
+ * needed, into the places that become free behind it. Weights are doubles, so that it draws what
+ * the reference draws: an index has no tolerance. */
 typedef struct heap {
     const double *value; /* by index */
     int32_t *index;      /* [0, n): the heap; [n, all): taken, the last at n */
@@ -268,8 +270,8 @@ static bool sample_top_fits(const void *args)
 }
 
 static const at_variant sample_top_variants[] = {
-    { "sample_top_heap", AT_CPU, 0, AT_ROWS_INDEPENDENT, sample_top_fits, sample_top_prepare, NULL, NULL,
-      sample_top_heap },
+    { "sample_top_heap", AT_CPU, 0, AT_ROWS_INDEPENDENT, sample_top_fits, sample_top_prepare, NULL,
+      NULL, sample_top_heap },
     AT_REFERENCE("sample_top", sample_top_ref),
 };
 AT_DEFINE_OP(sample_top, "y = an index drawn from the top_k largest, of those the top_p nucleus",

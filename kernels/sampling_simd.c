@@ -4,9 +4,9 @@
 
 AT_SIMD_DECLARE(at_argmax);
 
-/* The first largest of a row: each lane keeps its own first largest, and of the lanes the largest with the
- * lowest index wins. What is not a number never compares as larger; lanes that have met nothing yet are
- * marked by an index of -1, so that minus infinity can win. */
+/* The first largest of a row: each lane keeps its own first largest, and of the lanes the largest
+ * with the lowest index wins. What is not a number never compares as larger; lanes that have met
+ * nothing yet are marked by an index of -1, so that minus infinity can win. */
 AT_INLINE int64_t row_argmax(at_dtype type, const void *x, int64_t n)
 {
     const float worst = -INFINITY;

@@ -1,9 +1,9 @@
 /* timestep_embedding.c -- sines and cosines of a number at falling frequencies.
  *
- * The models were trained on what f32 arithmetic makes of the formula, and at t = 999 a product t * w
- * rounded to f32 is 3e-5 away from the exact one. So the exponent, the frequency w and the product are
- * each rounded to f32 here, as PyTorch does; only the functions are better. A few numbers per step: the
- * plain variant is fast enough for every machine. */
+ * The models were trained on what f32 arithmetic makes of the formula, and at t = 999 a product t *
+ * w rounded to f32 is 3e-5 away from the exact one. So the exponent, the frequency w and the
+ * product are each rounded to f32 here, as PyTorch does; only the functions are better. A few
+ * numbers per step: the plain variant is fast enough for every machine. */
 #include <math.h>
 
 #include "kernels/shape.h"
@@ -33,10 +33,11 @@ static at_status timestep_embedding_shape(void *args, at_error *err)
         return at_fail(err, AT_INVALID, "timestep_embedding: dim is %lld, expected an even number",
                        (long long)a->dim);
     if (!(a->max_period > 0) || !((float)(a->dim / 2) - a->shift > 0))
-        return at_fail(err, AT_INVALID,
-                       "timestep_embedding: max_period is %g and shift %g, expected more than 0 and less "
-                       "than %lld",
-                       (double)a->max_period, (double)a->shift, (long long)(a->dim / 2));
+        return at_fail(
+            err, AT_INVALID,
+            "timestep_embedding: max_period is %g and shift %g, expected more than 0 and less "
+            "than %lld",
+            (double)a->max_period, (double)a->shift, (long long)(a->dim / 2));
     a->y = at_view_matrix(to, a->t.size[0], a->dim);
     return AT_OK;
 }

@@ -1,7 +1,7 @@
 /* upsample.c -- a picture in another size, each position taking the nearest one, and its gradient.
  *
- * Which one is nearest is counted in whole numbers, so that no size meets a rounding: row i of Ho takes
- * row floor(i * H / Ho). A picture may shrink as well. */
+ * Which one is nearest is counted in whole numbers, so that no size meets a rounding: row i of Ho
+ * takes row floor(i * H / Ho). A picture may shrink as well. */
 #include <string.h>
 
 #include "kernels/shape.h"
@@ -39,7 +39,8 @@ static at_status upsample_nearest_ref(const void *args, const at_prepared *p, co
 {
     const at_upsample_nearest_args *a = args;
     (void)p, (void)l;
-    int64_t B = a->y.size[0], Ho = a->y.size[1], Wo = a->y.size[2], H = a->x.size[1], W = a->x.size[2];
+    int64_t B = a->y.size[0], Ho = a->y.size[1], Wo = a->y.size[2], H = a->x.size[1],
+            W = a->x.size[2];
     size_t bytes = (size_t)a->x.size[3] * at_dtype_bytes(a->x.dtype);
     for (int64_t b = 0; b < B; b++)
         for (int64_t i = 0; i < Ho; i++)
@@ -68,8 +69,8 @@ static at_status upsample_nearest_bwd_shape(void *args, at_error *err)
 }
 
 /* Sum of dy at the positions that took (h, w). */
-static double sum_of_takers(const at_view *dy, int64_t b, int64_t h, int64_t H, int64_t w, int64_t W,
-                            int64_t c)
+static double sum_of_takers(const at_view *dy, int64_t b, int64_t h, int64_t H, int64_t w,
+                            int64_t W, int64_t c)
 {
     int64_t Ho = dy->size[1], Wo = dy->size[2];
     double sum = 0;
@@ -80,7 +81,8 @@ static double sum_of_takers(const at_view *dy, int64_t b, int64_t h, int64_t H, 
     return sum;
 }
 
-static at_status upsample_nearest_bwd_ref(const void *args, const at_prepared *p, const at_launch *l)
+static at_status upsample_nearest_bwd_ref(const void *args, const at_prepared *p,
+                                          const at_launch *l)
 {
     const at_upsample_nearest_bwd_args *a = args;
     (void)p, (void)l;
@@ -89,8 +91,7 @@ static at_status upsample_nearest_bwd_ref(const void *args, const at_prepared *p
         for (int64_t h = 0; h < H; h++)
             for (int64_t w = 0; w < W; w++)
                 for (int64_t c = 0; c < C; c++)
-                    at_set(&a->dx, (b * H + h) * W + w, c,
-                           sum_of_takers(&a->dy, b, h, H, w, W, c));
+                    at_set(&a->dx, (b * H + h) * W + w, c, sum_of_takers(&a->dy, b, h, H, w, W, c));
     return AT_OK;
 }
 
@@ -108,7 +109,8 @@ static bool upsample_nearest_bwd_fits(const void *args)
 
 AT_SIMD_DECLARE(at_upsample_nearest);
 static const at_variant upsample_nearest_variants[] = {
-    AT_SIMD_VARIANTS("upsample_nearest", at_upsample_nearest, AT_ROWS_INDEPENDENT, NULL, NULL, NULL),
+    AT_SIMD_VARIANTS("upsample_nearest", at_upsample_nearest, AT_ROWS_INDEPENDENT, NULL, NULL,
+                     NULL),
     AT_REFERENCE("upsample_nearest", upsample_nearest_ref),
 };
 AT_DEFINE_OP(upsample_nearest, "y(i, j) = x(floor(i * H / Ho), floor(j * W / Wo))",

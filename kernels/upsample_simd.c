@@ -7,9 +7,10 @@
 AT_SIMD_DECLARE(at_upsample_nearest);
 AT_SIMD_DECLARE(at_upsample_nearest_bwd);
 
-/* Rows [begin, end) of B * Ho. A row of x that serves several rows of y is read from cache after the
- * first time. */
-AT_INLINE void copy_rows(const at_upsample_nearest_args *a, int64_t begin, int64_t end, bool streams)
+/* Rows [begin, end) of B * Ho. A row of x that serves several rows of y is read from cache after
+ * the first time. */
+AT_INLINE void copy_rows(const at_upsample_nearest_args *a, int64_t begin, int64_t end,
+                         bool streams)
 {
     int64_t Ho = a->y.size[1], Wo = a->y.size[2], H = a->x.size[1], W = a->x.size[2];
     size_t bytes = (size_t)a->x.size[3] * at_dtype_bytes(a->x.dtype);
@@ -51,7 +52,8 @@ at_status AT_SIMD(at_upsample_nearest)(const void *args, const at_prepared *p, c
 }
 
 /* Row h was taken by the rows i with h <= i * H / Ho < h + 1. */
-at_status AT_SIMD(at_upsample_nearest_bwd)(const void *args, const at_prepared *p, const at_launch *l)
+at_status AT_SIMD(at_upsample_nearest_bwd)(const void *args, const at_prepared *p,
+                                           const at_launch *l)
 {
     const at_upsample_nearest_bwd_args *a = args;
     (void)p;

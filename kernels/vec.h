@@ -297,21 +297,48 @@ AT_INLINE void at_vf_store_n(void *p, int64_t i, at_dtype type, at_vf x, int n)
 
 /* --- bytes: pixels as integers, one in each lane ---------------------------------------------- */
 
+/* at_vi_store_u8: every lane must be in 0..255. */
+#if defined(__AVX512F__)
 AT_INLINE at_vi at_vi_load_u8(const void *p, int64_t i)
 {
-#if defined(__AVX512F__)
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)((const uint8_t *)p + i));
     return (at_vi)_mm512_cvtepu8_epi32(b);
+}
+
+AT_INLINE void at_vi_store_u8(void *p, int64_t i, at_vi x)
+{
+    __m128i b = _mm512_cvtepi32_epi8((__m512i)x);
+    memcpy((uint8_t *)p + i, &b, AT_LANES);
+}
 #elif defined(__AVX2__)
+AT_INLINE at_vi at_vi_load_u8(const void *p, int64_t i)
+{
     __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)((const uint8_t *)p + i));
     return (at_vi)_mm256_cvtepu8_epi32(b);
+}
+
+AT_INLINE void at_vi_store_u8(void *p, int64_t i, at_vi x)
+{
+    __m128i h = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)x),
+                                 _mm256_extracti128_si256((__m256i)x, 1));
+    __m128i b = _mm_packus_epi16(h, h);
+    memcpy((uint8_t *)p + i, &b, AT_LANES);
+}
 #else
+AT_INLINE at_vi at_vi_load_u8(const void *p, int64_t i)
+{
     at_vi x;
     for (int k = 0; k < AT_LANES; k++)
         x[k] = ((const uint8_t *)p)[i + k];
     return x;
-#endif
 }
+
+AT_INLINE void at_vi_store_u8(void *p, int64_t i, at_vi x)
+{
+    for (int k = 0; k < AT_LANES; k++)
+        ((uint8_t *)p)[i + k] = (uint8_t)x[k];
+}
+#endif
 
 /* The first n < AT_LANES bytes; the other lanes are 0. */
 AT_INLINE at_vi at_vi_load_u8_n(const void *p, int64_t i, int n)
@@ -319,23 +346,6 @@ AT_INLINE at_vi at_vi_load_u8_n(const void *p, int64_t i, int n)
     uint8_t t[AT_LANES] = { 0 };
     memcpy(t, (const uint8_t *)p + i, (size_t)n);
     return at_vi_load_u8(t, 0);
-}
-
-/* Every lane must be in 0..255. */
-AT_INLINE void at_vi_store_u8(void *p, int64_t i, at_vi x)
-{
-#if defined(__AVX512F__)
-    __m128i b = _mm512_cvtepi32_epi8((__m512i)x);
-    memcpy((uint8_t *)p + i, &b, AT_LANES);
-#elif defined(__AVX2__)
-    __m128i h = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)x),
-                                 _mm256_extracti128_si256((__m256i)x, 1));
-    __m128i b = _mm_packus_epi16(h, h);
-    memcpy((uint8_t *)p + i, &b, AT_LANES);
-#else
-    for (int k = 0; k < AT_LANES; k++)
-        ((uint8_t *)p)[i + k] = (uint8_t)x[k];
-#endif
 }
 
 AT_INLINE void at_vi_store_u8_n(void *p, int64_t i, at_vi x, int n)
@@ -352,14 +362,12 @@ AT_INLINE void at_vi_store_u8_n(void *p, int64_t i, at_vi x, int n)
  * ms instead of 5.5, 320 MB 20 instead of 30; but 20 MB 1.2 ms instead of 0.9, and 40 MB alike. */
 enum { AT_STREAM_BYTES = 64 << 20 };
 
-/* memcpy, past the caches. A part that used it ends with at_stream_end(). */
+/* at_stream_copy: memcpy, past the caches. A part that used it ends with at_stream_end(). */
+#if defined(__AVX2__)
 AT_INLINE void at_stream_copy(void *to, const void *from, size_t bytes)
 {
-    size_t i = 0;
-#if defined(__AVX2__)
     enum { LINE = 64 };
-    size_t head = (LINE - (uintptr_t)to % LINE) % LINE;
-    i = head < bytes ? head : bytes;
+    size_t head = (LINE - (uintptr_t)to % LINE) % LINE, i = head < bytes ? head : bytes;
     memcpy(to, from, i);
     for (; i + LINE <= bytes; i += LINE) {
         __m256i *d = (__m256i *)(void *)((char *)to + i);
@@ -368,16 +376,23 @@ AT_INLINE void at_stream_copy(void *to, const void *from, size_t bytes)
         _mm256_stream_si256(d, low);
         _mm256_stream_si256(d + 1, high);
     }
-#endif
     memcpy((char *)to + i, (const char *)from + i, bytes - i);
 }
 
 AT_INLINE void at_stream_end(void)
 {
-#if defined(__AVX2__)
     _mm_sfence();
-#endif
 }
+#else
+AT_INLINE void at_stream_copy(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+
+AT_INLINE void at_stream_end(void)
+{
+}
+#endif
 
 /* --- functions: relative error below 2.5e-7 unless said otherwise ----------------------------- */
 
@@ -477,45 +492,86 @@ AT_INLINE at_vf at_vf_tanh(at_vf x)
 /* Half as many lanes, in doubles. */
 typedef double at_vd __attribute__((vector_size(AT_LANES * 4)));
 
+#if defined(__AVX512F__)
+
 AT_INLINE at_vd at_vd_low(at_vf x)
 {
-#if defined(__AVX512F__)
     return (at_vd)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)x));
-#elif defined(__AVX2__)
-    return (at_vd)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
-#else
-    at_vd y;
-    for (int i = 0; i < AT_LANES / 2; i++)
-        y[i] = (double)x[i];
-    return y;
-#endif
 }
 
 AT_INLINE at_vd at_vd_high(at_vf x)
 {
-#if defined(__AVX512F__)
     return (at_vd)_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)x, 1));
-#elif defined(__AVX2__)
-    return (at_vd)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
-#else
-    at_vd y;
-    for (int i = 0; i < AT_LANES / 2; i++)
-        y[i] = (double)x[AT_LANES / 2 + i];
-    return y;
-#endif
+}
+
+/* The halves of a vector rounded and put together again. */
+AT_INLINE at_vf at_vf_join(at_vd low, at_vd high)
+{
+    __m512 x = _mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)low));
+    return (at_vf)_mm512_insertf32x8(x, _mm512_cvtpd_ps((__m512d)high), 1);
 }
 
 /* a * b + c */
 AT_INLINE at_vd at_vd_fma(at_vd a, at_vd b, at_vd c)
 {
-#if defined(__AVX512F__)
     return (at_vd)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-#elif defined(__AVX2__)
-    return (at_vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-#else
-    return a * b + c;
-#endif
 }
+
+#elif defined(__AVX2__)
+
+AT_INLINE at_vd at_vd_low(at_vf x)
+{
+    return (at_vd)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
+}
+
+AT_INLINE at_vd at_vd_high(at_vf x)
+{
+    return (at_vd)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+}
+
+AT_INLINE at_vf at_vf_join(at_vd low, at_vd high)
+{
+    __m256 x = _mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)low));
+    return (at_vf)_mm256_insertf128_ps(x, _mm256_cvtpd_ps((__m256d)high), 1);
+}
+
+AT_INLINE at_vd at_vd_fma(at_vd a, at_vd b, at_vd c)
+{
+    return (at_vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+
+#else
+
+AT_INLINE at_vd at_vd_low(at_vf x)
+{
+    at_vd y;
+    for (int i = 0; i < AT_LANES / 2; i++)
+        y[i] = (double)x[i];
+    return y;
+}
+
+AT_INLINE at_vd at_vd_high(at_vf x)
+{
+    at_vd y;
+    for (int i = 0; i < AT_LANES / 2; i++)
+        y[i] = (double)x[AT_LANES / 2 + i];
+    return y;
+}
+
+AT_INLINE at_vf at_vf_join(at_vd low, at_vd high)
+{
+    at_vf y;
+    for (int i = 0; i < AT_LANES; i++)
+        y[i] = (float)(i < AT_LANES / 2 ? low[i] : high[i - AT_LANES / 2]);
+    return y;
+}
+
+AT_INLINE at_vd at_vd_fma(at_vd a, at_vd b, at_vd c)
+{
+    return a * b + c;
+}
+
+#endif
 
 /* A running sum with a place for every lane. */
 typedef struct at_vsum {

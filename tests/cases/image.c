@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
-/* One to four channels, fewer pixels than a vector, several vectors and a bit; the models' own scales.
- * Outputs' types are the attribute's, so the case's type says nothing. */
+/* One to four channels, fewer pixels than a vector, several vectors and a bit; the models' own
+ * scales. Outputs' types are the attribute's, so the case's type says nothing. */
 AT_CASES(image_to_tensor) = {
     { "x=1,1,1,1 scale=1 to=f32", "x=0:255", .types = CHECK_F32, .gradients = "-" },
     { "x=2,5,7,3 scale=0.0039215686 mean=0.48145466,0.4578275,0.40821073 "

@@ -1,8 +1,8 @@
 #include "tests/check.h"
 
-/* Windows apart, side by side and overlapping; borders that no window reaches, that one is cut off at, or
- * that lie inside a larger window; channels below, at and above one and four vectors. Values of one range
- * only (const) make every element of a window equal: the first must win. */
+/* Windows apart, side by side and overlapping; borders that no window reaches, that one is cut off
+ * at, or that lie inside a larger window; channels below, at and above one and four vectors. Values
+ * of one range only (const) make every element of a window equal: the first must win. */
 AT_CASES(max_pool2d) = {
     { "x=1,1,1,1 kernel=1,1 stride=1,1" },
     { "x=1,2,2,3 kernel=2,2 stride=2,2" },

@@ -1,7 +1,8 @@
 #include "tests/check.h"
 
-/* Every filter, larger and smaller on either axis, by little and by much, both orders of the passes; one
- * line, one element; pictures wider than a tile, more rows than a vector; many channels. */
+/* Every filter, larger and smaller on either axis, by little and by much, both orders of the
+ * passes; one line, one element; pictures wider than a tile, more rows than a vector; many
+ * channels. */
 AT_CASES(resize) = {
     { "x=1,1,1,1 size=1,1 filter=bilinear", .gradients = "-" },
     { "x=2,9,7,3 size=5,13 filter=bilinear", .gradients = "-" },
@@ -13,7 +14,8 @@ AT_CASES(resize) = {
     { "x=2,8,8,40 size=11,13 filter=bicubic_torch", .gradients = "-" },
     { "x=1,9,1,3 size=4,5 filter=bicubic_torch", .gradients = "-" },
     { "x=1,3,2,5 size=40,30 filter=bicubic_torch", .gradients = "-" },
-    { "x=2,23,31,3:u8 size=11,45 filter=bilinear", "x=0:255", .types = CHECK_F32, .gradients = "-" },
+    { "x=2,23,31,3:u8 size=11,45 filter=bilinear", "x=0:255", .types = CHECK_F32,
+      .gradients = "-" },
     { "x=2,50,31,3:u8 size=11,30 filter=bicubic", "x=0:255", .types = CHECK_F32, .gradients = "-" },
     { "x=1,19,40,4:u8 size=38,7 filter=lanczos", "x=0:255", .types = CHECK_F32, .gradients = "-" },
     { "x=1,6,5,1:u8 size=33,64 filter=lanczos", "x=0:255", .types = CHECK_F32, .gradients = "-" },

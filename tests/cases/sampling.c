@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
-/* One element, less than a vector, a vocabulary; equal elements (of few values, or all alike); rows of
- * infinities. */
+/* One element, less than a vector, a vocabulary; equal elements (of few values, or all alike); rows
+ * of infinities. */
 AT_CASES(argmax) = {
     { "x=1,1", .gradients = "-" },
     { "x=5,7", .gradients = "-" },

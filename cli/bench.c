@@ -1,0 +1,293 @@
+/* bench.c -- atelier bench ops: every op at the models' shapes, beside what the machine can reach. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/peaks.h"
+#include "engine/bench.h"
+#include "kernels/ops.h"
+
+typedef struct options {
+    at_device_options device;
+    const char *op, *shape, *dtype, *variant;
+    double seconds;
+    bool json, quick;
+} options;
+
+/* One shape that was asked for. */
+typedef struct request {
+    const at_op *op;
+    const char *where, *text;
+    at_cost cost;
+} request;
+
+typedef struct session {
+    const options *o;
+    at_device *device;
+    at_machine machine;
+    at_dtype dtype;
+    request *requests;
+    int n_requests, n_failed;
+    json_t *results;
+} session;
+
+static at_parsed parse(options *o, int argc, char **argv)
+{
+    const at_option list[] = {
+        { "--op", AT_OPTION_TEXT, &o->op, 0, 0, "OP", "only this op (checkop --list names them)" },
+        { "--shape", AT_OPTION_TEXT, &o->shape, 0, 0, "TEXT",
+          "one shape of OP, such as \"x=2,128,128,320 kind=silu\"" },
+        { "--dtype", AT_OPTION_TEXT, &o->dtype, 0, 0, "TYPE",
+          "f32, bf16 or f16; else the one that is faster here" },
+        { "--variant", AT_OPTION_TEXT, &o->variant, 0, 0, "NAME",
+          "this variant; else the one a plan would choose" },
+        { "--seconds", AT_OPTION_REAL, &o->seconds, 0.001, 600, "S", "time for each shape (0.5)" },
+        { "--quick", AT_OPTION_FLAG, &o->quick, 0, 0, NULL,
+          "one shape of each op, those that are soon done" },
+        AT_OPTION_THREADS(&o->device),
+        AT_OPTION_ISA(&o->device),
+        { "--json", AT_OPTION_FLAG, &o->json, 0, 0, NULL, "print JSON" },
+    };
+    const at_usage usage = {
+        "bench",
+        "Times the ops at the shapes that the models run at.",
+        "ops",
+        list,
+        (int)AT_COUNT(list),
+        "Shares are of the time that the machine's measured peaks would need: its arithmetic, or\n"
+        "the bandwidth that it reaches on as many bytes.\n"
+    };
+    const char *word;
+    at_parsed parsed = at_options_parse(&usage, argc, argv, &word, 1);
+    if (parsed != AT_PARSED)
+        return parsed;
+    if (word && !strcmp(word, "ops"))
+        return AT_PARSED;
+    fprintf(stderr, "atelier bench: what is timed is named first: atelier bench ops%s%s%s\n",
+            word ? ", not '" : "", word ? word : "", word ? "'" : "");
+    return AT_PARSED_WRONG;
+}
+
+/* --- what was asked for ---------------------------------------------------------------------------- */
+
+static bool has_variant(const at_op *op, const char *name)
+{
+    for (int i = 0; i < op->n_variants; i++)
+        if (!strcmp(op->variants[i].name, name))
+            return true;
+    return false;
+}
+
+static at_status check_names(const options *o, at_error *err)
+{
+    const at_op *op = o->op ? at_op_named(o->op) : NULL;
+    if (o->op && !op)
+        return at_fail(err, AT_NOT_FOUND, "there is no op '%s'", o->op);
+    if (o->shape && !o->op)
+        return at_fail(err, AT_INVALID, "--shape goes with --op");
+    if (o->dtype &&
+        (at_dtype_named(o->dtype) == AT_NONE || !at_dtype_is_float(at_dtype_named(o->dtype))))
+        return at_fail(err, AT_INVALID, "'%s' is not a floating element type: f32, bf16, f16",
+                       o->dtype);
+    bool found = !o->variant || (op && has_variant(op, o->variant));
+    for (int i = 0; !found && !op && at_op_at(i); i++)
+        found = has_variant(at_op_at(i), o->variant);
+    return found ? AT_OK
+                 : at_fail(err, AT_NOT_FOUND, "%s%shas no variant '%s'", op ? op->name : "no op",
+                           op ? " " : " ", o->variant);
+}
+
+/* Takes a shape on if it can be run; says why if not. */
+static at_status add(session *s, const at_op *op, const char *where, const char *text,
+                     at_error *err)
+{
+    at_cost cost;
+    at_status status = at_bench_check(s->device, op, text, s->dtype, &cost, err);
+    if (status == AT_OK)
+        s->requests[s->n_requests++] = (request){ op, where, text, cost };
+    return status;
+}
+
+static bool wanted(const session *s, const at_bench_shape *shape)
+{
+    const options *o = s->o;
+    if (o->op && strcmp(o->op, shape->op))
+        return false;
+    return !o->variant || has_variant(at_op_named(shape->op), o->variant);
+}
+
+/* The quick choice: what is done in a moment on two cores, once for each op. */
+static bool soon_done(const session *s, const request *r)
+{
+    for (int i = 0; i < s->n_requests - 1; i++)
+        if (s->requests[i].op == r->op)
+            return false;
+    return r->cost.flops < 4e10 && r->cost.bytes < 2e8;
+}
+
+static at_status collect(session *s, at_error *err)
+{
+    int rows = 0;
+    at_status status = AT_OK;
+    while (at_bench_shape_at(rows))
+        rows++;
+    s->requests = calloc((size_t)rows + 1, sizeof *s->requests);
+    if (!s->requests)
+        return at_fail(err, AT_NO_MEMORY, "no memory for %d shapes", rows);
+    if (s->o->shape)
+        return add(s, at_op_named(s->o->op), "", s->o->shape, err);
+    for (int i = 0; i < rows; i++) {
+        const at_bench_shape *shape = at_bench_shape_at(i);
+        if (!wanted(s, shape))
+            continue;
+        at_status added = add(s, at_op_named(shape->op), shape->where, shape->text, err);
+        if (added == AT_OK && s->o->quick && !soon_done(s, &s->requests[s->n_requests - 1]))
+            s->n_requests--;
+        if (added == AT_OK)
+            continue;
+        status = added;
+        s->n_failed++;
+        at_unable("bench", err);
+    }
+    if (s->n_requests)
+        return AT_OK;
+    return status != AT_OK ? status
+                           : at_fail(err, AT_NOT_FOUND,
+                                     "there is no shape of %s: give one with "
+                                     "--shape",
+                                     s->o->op ? s->o->op : "any op");
+}
+
+/* --- timing ------------------------------------------------------------------------------------------ */
+
+static const at_variant *choose(const session *s, const request *r, const void *args, at_error *err)
+{
+    const at_caps *caps = &s->device->caps;
+    if (!s->o->variant)
+        return at_op_pick(r->op, args, caps, false);
+    for (int i = 0; i < r->op->n_variants; i++) {
+        const at_variant *v = &r->op->variants[i];
+        if (!strcmp(v->name, s->o->variant) && at_variant_usable(v, args, caps, false))
+            return v;
+    }
+    at_fail(err, AT_UNSUPPORTED, "%s does not run on this machine, or not with %s", s->o->variant,
+            r->text);
+    return NULL;
+}
+
+static double per_second(double amount, double seconds)
+{
+    return seconds > 0 ? amount / seconds : 0;
+}
+
+static void print_head(const session *s)
+{
+    char peaks[160];
+    at_peaks_text(&s->machine, peaks, sizeof peaks);
+    printf("%s, %d thread%s, %s; peaks: %s\n", s->machine.name, s->machine.threads,
+           s->machine.threads == 1 ? "" : "s", at_dtype_name(s->dtype), peaks);
+    printf("%-20s %-28s %11s %9s %8s %7s  %s\n", "op", "variant", "us", "GFLOP/s", "GB/s", "share",
+           "shape");
+}
+
+static void report(session *s, const request *r, const at_variant *v, const at_timing *t,
+                   at_dtype computed)
+{
+    double roofline = at_machine_roofline(&s->machine, r->cost, computed);
+    double gflops = per_second(r->cost.flops, t->seconds) / 1e9;
+    double gbps = per_second(r->cost.bytes, t->seconds) / 1e9;
+    double share = per_second(roofline, t->seconds);
+    if (!s->o->json) {
+        printf("%-20s %-28s %11.1f %9.1f %8.2f %5.0f %%  %s%s%s\n", r->op->name, v->name,
+               t->seconds * 1e6, gflops, gbps, 100 * share, r->where, *r->where ? ": " : "",
+               r->text);
+        fflush(stdout);
+        return;
+    }
+    json_array_append_new(s->results,
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:i, s:f, s:f, s:f}", "op",
+                                    r->op->name, "where", r->where, "shape", r->text, "dtype",
+                                    at_dtype_name(computed), "variant", v->name, "us",
+                                    t->seconds * 1e6, "us_min", t->seconds_min * 1e6, "runs",
+                                    t->runs, "gflops", gflops, "gbps", gbps, "share", share));
+}
+
+static at_status time_one(session *s, const request *r, at_error *err)
+{
+    at_bench *b;
+    at_timing timing;
+    at_status status = at_bench_new(&b, s->device, r->op, r->text, s->dtype, err);
+    if (status != AT_OK)
+        return status;
+    const at_variant *v = choose(s, r, at_bench_args(b), err);
+    status = v ? at_bench_time(b, v, s->o->seconds, &timing, err) : AT_UNSUPPORTED;
+    if (status == AT_OK)
+        report(s, r, v, &timing, at_machine_dtype_of(r->op, at_bench_args(b)));
+    at_bench_free(b);
+    return status;
+}
+
+static at_status time_all(session *s, at_error *err)
+{
+    double bytes = 0;
+    int done = 0;
+    for (int i = 0; i < s->n_requests; i++)
+        bytes = fmax(bytes, s->requests[i].cost.bytes);
+    at_status status = at_machine_measure(s->device, bytes, &s->machine, err);
+    if (status != AT_OK)
+        return status;
+    if (!s->o->json)
+        print_head(s);
+    for (int i = 0; i < s->n_requests; i++) {
+        at_status timed = time_one(s, &s->requests[i], err);
+        done += timed == AT_OK;
+        if (timed == AT_OK)
+            continue;
+        status = timed;
+        if (s->n_requests > 1) {
+            s->n_failed++;
+            at_unable("bench", err);
+        }
+    }
+    return done ? AT_OK : status;
+}
+
+static at_status run(session *s, at_error *err)
+{
+    at_status status = check_names(s->o, err);
+    if (status == AT_OK)
+        status = at_device_open(&s->device, "cpu", &s->o->device, err);
+    if (status != AT_OK)
+        return status;
+    s->dtype = s->o->dtype ? at_dtype_named(s->o->dtype) : at_device_default_dtype(s->device);
+    s->results = json_array();
+    status = collect(s, err);
+    if (status == AT_OK)
+        status = time_all(s, err);
+    if (status == AT_OK && s->o->json)
+        at_json_print(json_pack("{s:s, s:i, s:s, s:o, s:O}", "cpu", s->machine.name, "threads",
+                                s->machine.threads, "dtype", at_dtype_name(s->dtype), "peaks",
+                                at_peaks_json(&s->machine), "results", s->results));
+    return status;
+}
+
+int at_command_bench(int argc, char **argv)
+{
+    options o = { .seconds = 0 };
+    at_parsed parsed = parse(&o, argc, argv);
+    if (parsed != AT_PARSED)
+        return at_parsed_exit(parsed);
+    if (o.seconds <= 0)
+        o.seconds = o.quick ? 0.02 : 0.5;
+    session s = { .o = &o };
+    at_error err = { 0 };
+    at_status status = run(&s, &err);
+    json_decref(s.results);
+    free(s.requests);
+    at_device_close(s.device);
+    if (status != AT_OK)
+        return at_unable("bench", &err);
+    return s.n_failed ? AT_EXIT_WRONG : AT_EXIT_OK;
+}

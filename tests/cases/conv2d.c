@@ -1,0 +1,24 @@
+#include "tests/check.h"
+
+/* Kernels 1, 3, 4, 9, strides 1 and 2, paddings of every kind, channels from 1 to several panels, widths
+ * below and above a tile. */
+AT_CASES(conv2d) = {
+    { "x=1,1,1,1 w=1,1,1,1" },
+    { "x=1,5,4,3 w=2,3,3,3 bias=2 pad=1,1,1,1" },
+    { "x=3,8,8,20 w=40,20,3,3 bias=40 residual=3,8,8,40 pad=1,1,1,1", .gradients = "-" },
+    { "x=2,9,7,4 w=5,4,3,3 bias=5 residual=2,5,4,5 stride=2,2 pad=1,1,1,1 relu=yes",
+      .gradients = "x w bias residual" },
+    { "x=2,8,8,3 w=4,3,3,3 stride=2,2 pad=0,0,1,1", .gradients = "x w" },
+    { "x=2,6,7,3 w=4,3,3,3 bias=4 pad=1,1,1,1 pad_mode=reflect", .gradients = "x w bias" },
+    { "x=1,24,20,3 w=16,3,9,9 bias=16 pad=4,4,4,4 pad_mode=reflect relu=yes", .gradients = "-" },
+    { "x=1,20,19,16 w=3,16,9,9 bias=3 pad=4,4,4,4 pad_mode=reflect", .gradients = "-" },
+    { "x=2,12,11,33 w=70,33,3,3 bias=70:f32 stride=2,1 pad=1,0,2,1 relu=yes", .gradients = "-" },
+    { "x=2,16,16,64 w=64,64,1,1 bias=64 residual=2,16,16,64", .gradients = "-" },
+    { "x=2,16,16,4 w=32,4,3,3:f32 bias=32 pad=1,1,1,1 y_dtype=f32", .gradients = "-",
+      .types = CHECK_F32 },
+    { "x=2,16,16,64 w=32,64,3,3 bias=32 pad=1,1,1,1 y_dtype=f32", .gradients = "-" },
+    { "x=3,64,64,32 w=32,32,3,3 bias=32 residual=3,64,64,32 pad=1,1,1,1", .gradients = "-",
+      .types = CHECK_F32 | CHECK_BF16 },
+    { "x=1,32,32,48 w=64,48,4,4 stride=4,4", .gradients = "-" },
+    { NULL },
+};

@@ -1,0 +1,31 @@
+#include "tests/check.h"
+
+AT_CASES(conv2d_dgrad) = {
+    { "dy=1,1,1,1 w=1,1,1,1 in_size=1,1", .gradients = "-" },
+    { "dy=3,8,8,20 w=20,30,3,3 in_size=8,8 pad=1,1,1,1", .gradients = "-" },
+    { "dy=2,5,4,5 w=5,4,3,3 in_size=9,7 stride=2,2 pad=1,1,1,1", .gradients = "-" },
+    { "dy=2,4,4,33 w=33,50,3,3:f32 in_size=8,8 stride=2,2 pad=0,0,1,1", .gradients = "-" },
+    { "dy=2,6,7,4 w=4,3,3,3 in_size=6,7 pad=1,1,1,1 pad_mode=reflect", .gradients = "-" },
+    { "dy=2,7,6,16 w=16,20,9,9 in_size=7,6 pad=4,4,4,4 pad_mode=reflect", .gradients = "-" },
+    { "dy=2,6,6,16 w=16,20,3,3 in_size=12,12 stride=2,2 pad=1,1,1,1 pad_mode=reflect",
+      .gradients = "-" },
+    { "dy=2,16,16,64 w=64,60,1,1 in_size=16,16", .gradients = "-" },
+    { "dy=3,32,32,32 w=32,32,3,3 in_size=32,32 pad=1,1,1,1", .gradients = "-",
+      .types = CHECK_F32 | CHECK_BF16 },
+    { NULL },
+};
+
+AT_CASES(conv2d_wgrad) = {
+    { "dy=1,1,1,1 x=1,1,1,1 kernel=1,1", .gradients = "-" },
+    { "dy=3,8,8,20 x=3,8,8,30 kernel=3,3 pad=1,1,1,1 acc=20,30,3,3:f32 bias_acc=20:f32",
+      .gradients = "-" },
+    { "dy=2,5,4,5 x=2,9,7,4 kernel=3,3 stride=2,2 pad=1,1,1,1", .gradients = "-" },
+    { "dy=2,4,4,130 x=2,8,8,50 kernel=3,3 stride=2,2 pad=0,0,1,1 acc=130,50,3,3:f32",
+      .gradients = "-" },
+    { "dy=2,6,7,4 x=2,6,7,3 kernel=3,3 pad=1,1,1,1 pad_mode=reflect", .gradients = "-" },
+    { "dy=2,8,9,16 x=2,8,9,20 kernel=9,9 pad=4,4,4,4 pad_mode=reflect", .gradients = "-" },
+    { "dy=2,16,16,64 x=2,16,16,60 kernel=1,1", .gradients = "-" },
+    { "dy=3,24,24,64 x=3,24,24,32 kernel=3,3 pad=1,1,1,1", .gradients = "-",
+      .types = CHECK_F32 | CHECK_BF16 },
+    { NULL },
+};

@@ -1,0 +1,48 @@
+#include "tests/check.h"
+
+/* Every kind over everything: rows shorter than a vector (added up many at a time), wider than a tile,
+ * more rows than one part takes; rows longer than one part; with and without what is already there. */
+AT_CASES(reduce) = {
+    { "x=1 kind=sum over=rows" },
+    { "x=3,5 kind=sum over=rows acc=5:f32" },
+    { "x=3,5,7,37 kind=mean over=rows", .gradients = "-" },
+    { "x=2,50,70,3 kind=sum over=rows acc=3:f32", .gradients = "-" },
+    { "x=70001,3 kind=sum over=rows", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
+    { "x=700,320 kind=sum_squares over=rows", .gradients = "-" },
+    { "x=7,2500 kind=sum over=rows acc=2500:f32", .gradients = "-" },
+    { "x=200,1100 kind=mean over=rows", .gradients = "-" },
+    { "x=1 kind=sum over=cols", .gradients = "-" },
+    { "x=3,5 kind=mean over=cols acc=3:f32", .gradients = "-" },
+    { "x=3,5,7,137 kind=sum over=cols", .gradients = "-" },
+    { "x=3,40000 kind=sum_squares over=cols acc=3:f32", .gradients = "-" },
+    { "x=2,5 kind=sum over=positions acc=2,5:f32" },
+    { "x=3,5,7,2 kind=mean over=positions" },
+    { "x=3,5,7,137 kind=sum over=positions", .gradients = "-" },
+    { "x=3,30,30,4 kind=mean over=positions acc=3,4:f32", .gradients = "-" },
+    { "x=2,30,30,100 kind=sum_squares over=positions", .gradients = "-" },
+    { "x=1 kind=sum over=all acc=1:f32" },
+    { "x=3,5,7 kind=sum_squares over=all" },
+    { "x=3,5,7 kind=mean over=all" },
+    { "x=3,57,300 kind=sum over=all acc=1:f32", .gradients = "-" },
+    { "x=4,5 kind=sum over=leading keep=1" },
+    { "x=3,5,7 kind=sum over=leading keep=2 acc=5,7:f32" },
+    { "x=3,5,7 kind=sum_squares over=leading keep=3" },
+    { "x=4,3,5,37 kind=mean over=leading keep=3", .gradients = "-" },
+    { "x=2,3,50,37 kind=sum over=leading keep=2", .gradients = "-" },
+    { NULL },
+};
+
+AT_CASES(broadcast) = {
+    { "x=1 size=1 spread=scalar" },
+    { "x=1 size=3,50,70 spread=scalar scale=-2", .gradients = "-" },
+    { "x=1 size=3,5,7 spread=scalar to=bf16", .gradients = "-" },
+    { "x=5 size=3,5 spread=suffix" },
+    { "x=3 size=2,50,70,3 spread=suffix to=f16 scale=0.5", .gradients = "-" },
+    { "x=3,5,37 size=2,3,5,37 spread=suffix to=bf16", .gradients = "-" },
+    { "x=137 size=2,3,137 spread=suffix to=f64", .gradients = "-" },
+    { "x=2,3 size=2,4,3 spread=per_sample scale=3" },
+    { "x=3,4 size=3,30,30,4 spread=per_sample", .gradients = "-" },
+    { "x=3,137 size=3,5,7,137 spread=per_sample to=bf16", .gradients = "-" },
+    { "x=3,137 size=3,137 spread=same to=f16", .gradients = "-" },
+    { NULL },
+};
