@@ -20,7 +20,7 @@ typedef struct job {
     int64_t sample; /* the first of those that are worked on */
 } job;
 
-/* Tile (i, j), i <= j, of an upper triangle stored panel by panel. */
+/* Tile (i, j), i <= j, of an upper triangle stored panel by panel; tile (0, n) is the end of n panels. */
 static float *tile_of(float *matrix, int64_t i, int64_t j)
 {
     return matrix + (j * (j + 1) / 2 + i) * TILE;
@@ -45,7 +45,8 @@ static void sum_parts(void *ctx, int64_t begin, int64_t end, int worker)
         float *matrix = j->matrices + u * at_gram_matrix(&j->p);
         int64_t b = j->sample + u / j->p.parts, first = u % j->p.parts * j->p.part;
         int64_t stop = first + j->p.part < j->p.positions ? first + j->p.part : j->p.positions;
-        memset(matrix, 0, (size_t)at_gram_matrix(&j->p) * sizeof *matrix);
+        float *end_of_matrix = tile_of(matrix, 0, at_column_panels(j->p.channels));
+        memset(matrix, 0, (size_t)(end_of_matrix - matrix) * sizeof *matrix);
         for (int64_t r = first; r < stop; r += AT_GRAM_BLOCK) {
             int64_t n = stop - r < AT_GRAM_BLOCK ? stop - r : AT_GRAM_BLOCK;
             at_columns_load(block, BLOCK_FLOATS, x, x->pitch, (b * j->p.positions + r) * x->pitch, n,

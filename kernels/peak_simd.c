@@ -34,20 +34,9 @@ void AT_SIMD(at_copy)(void *to, const void *from, size_t bytes)
         at_vf_store(to, (int64_t)i, AT_F32, at_vf_load(from, (int64_t)i, AT_F32));
 }
 
-/* Stores that go past the cache: the line is not read before it is overwritten. */
+/* Stores that go past the caches: the line is not read before it is overwritten. */
 void AT_SIMD(at_copy_streaming)(void *to, const void *from, size_t bytes)
 {
-    for (size_t i = 0; i + AT_LANES <= bytes / 4; i += AT_LANES) {
-        at_vf x = at_vf_load(from, (int64_t)i, AT_F32);
-#if defined(__AVX512F__)
-        _mm512_stream_ps((float *)to + i, (__m512)x);
-#elif defined(__AVX2__)
-        _mm256_stream_ps((float *)to + i, (__m256)x);
-#else
-        at_vf_store(to, (int64_t)i, AT_F32, x);
-#endif
-    }
-#if defined(__AVX2__)
-    _mm_sfence();
-#endif
+    at_stream_copy(to, from, bytes);
+    at_stream_end();
 }

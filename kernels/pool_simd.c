@@ -1,9 +1,8 @@
 /* pool_simd.c -- bound by memory: a forward op reads each element once, the gradient of the largest
  * reads x once from memory and again from cache. */
+#include "kernels/box.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
-
-#include "kernels/box.h"
 
 AT_SIMD_DECLARE(at_max_pool2d);
 AT_SIMD_DECLARE(at_max_pool2d_bwd);

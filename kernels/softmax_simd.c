@@ -24,18 +24,18 @@ AT_INLINE void store_upto(void *p, int64_t i, at_dtype type, at_vf x, int n)
         at_vf_store_n(p, i, type, x, n);
 }
 
-/* BODY for every vector of a row, with 'c' its first column and 'n' its elements. */
-#define EACH_VECTOR(cols, BODY)                                     \
-    do {                                                            \
-        int64_t c = 0;                                              \
-        for (; c + AT_LANES <= (cols); c += AT_LANES) {             \
-            enum { n = AT_LANES };                                  \
-            BODY;                                                   \
-        }                                                           \
-        if (c < (cols)) {                                           \
-            int n = (int)((cols) - c);                              \
-            BODY;                                                   \
-        }                                                           \
+/* The statements, for every vector of a row: 'c' is its first column, 'n' its elements. */
+#define EACH_VECTOR(cols, ...)                          \
+    do {                                                \
+        int64_t c = 0;                                  \
+        for (; c + AT_LANES <= (cols); c += AT_LANES) { \
+            enum { n = AT_LANES };                      \
+            __VA_ARGS__                                 \
+        }                                               \
+        if (c < (cols)) {                               \
+            const int n = (int)((cols) - c);            \
+            __VA_ARGS__                                 \
+        }                                               \
     } while (0)
 
 /* --- rows ------------------------------------------------------------------------------------- */

@@ -1,8 +1,7 @@
 /* upsample_simd.c -- bound by memory, mostly by the writing. */
+#include "kernels/box.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
-
-#include "kernels/box.h"
 
 AT_SIMD_DECLARE(at_upsample_nearest);
 AT_SIMD_DECLARE(at_upsample_nearest_bwd);

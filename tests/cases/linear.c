@@ -25,7 +25,7 @@ AT_CASES(linear) = {
     { "x=3,2,7 w=5,7 bias=5 residual=3,2,5 act=relu", .gradients = "x w bias residual" },
     { "x=4,40:f8 w=24,40:f8 x_scale=1 w_scale=1 bias=24 y_dtype=f32", .types = CHECK_F32,
       .gradients = "-" },
-    { "x=4,40:f8 w=24,40:f8 x_scale=4 w_scale=24 y_scale=1 y_dtype=f8 act=gelu",
+    { "x=1,4,40:f8 w=24,40:f8 x_scale=4 w_scale=24 y_scale=1 y_dtype=f8 act=gelu",
       "y_scale=0.1:0.2", .types = CHECK_F32, .gradients = "-" },
     { NULL },
 };
