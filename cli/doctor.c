@@ -55,18 +55,16 @@ typedef struct findings {
 
 static void find_precision(findings *f)
 {
-    const at_machine *m = &f->machine;
     uint32_t has = f->device->caps.has;
     f->dtype = at_device_default_dtype(f->device);
-    f->bf16_ratio = m->f32_flops > 0 ? m->bf16_flops / m->f32_flops : 0;
-    if (!(has & (AT_CAP_MASK(AVX512_BF16) | AT_CAP_MASK(AMX_BF16))))
-        snprintf(f->precision_why, TEXT_MAX, "no bf16 instructions %s",
-                 f->bf16_ratio > 0 ? "may be used" : "here");
-    else
+    f->bf16_ratio = at_machine_bf16_ratio(has);
+    if (f->bf16_ratio > 0)
         snprintf(f->precision_why, TEXT_MAX,
                  "bf16 products measured at %.2f of f32's speed%s; it is the default from %.2f on",
                  f->bf16_ratio, has & AT_CAP_MASK(AMX_BF16) ? ", in matrix tiles" : "",
                  AT_BF16_WORTH);
+    else
+        snprintf(f->precision_why, TEXT_MAX, "no bf16 instructions are here, or may be used");
 }
 
 static void find_threads(findings *f, const options *o)

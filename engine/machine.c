@@ -116,15 +116,24 @@ static double time_peak(const at_stream *stream, peak_job *j, double *flops)
     return seconds;
 }
 
-/* FLOP/s of all threads together: the best of a few tries, each of at least 'seconds'. */
+/* Rounds that take at least 'seconds'. */
+static int64_t rounds_for(const at_stream *stream, at_peak_fn *fn, double seconds)
+{
+    peak_job j = { .fn = fn, .rounds = 1024 };
+    double flops;
+    while (time_peak(stream, &j, &flops) < seconds)
+        j.rounds *= 2;
+    return j.rounds;
+}
+
+/* FLOP/s of all threads together: the best of many short tries, because somebody else may be using the
+ * cores for a while. */
 static double measure_peak(const at_stream *stream, at_peak_fn *fn, double seconds, int tries)
 {
-    peak_job j = { .fn = fn, .rounds = 4096 };
     double best = 0, flops;
     if (!fn)
         return 0;
-    while (time_peak(stream, &j, &flops) < seconds)
-        j.rounds *= 2;
+    peak_job j = { .fn = fn, .rounds = rounds_for(stream, fn, seconds) };
     for (int t = 0; t < tries; t++) {
         double took = time_peak(stream, &j, &flops);
         best = fmax(best, flops / took);
@@ -212,7 +221,8 @@ static at_status measure_bandwidth(at_device *d, const loops *l, double bytes, a
 
 at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err)
 {
-    enum { TRIES = 5 };
+    enum { TRIES = 30 };
+    const double slice = 2e-3;
     at_machine_look(d, out);
     if (d->caps.kind != AT_CPU)
         return at_fail(err, AT_UNSUPPORTED, "only the cpu device can be measured, not %s",
@@ -220,8 +230,8 @@ at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_err
     loops l = loops_of(at_cpu_probe());
     if (!l.read)
         return AT_OK; /* peaks stay 0: there is no loop for this processor */
-    out->f32_flops = measure_peak(&d->stream, l.f32, 0.02, TRIES);
-    out->bf16_flops = measure_peak(&d->stream, l.bf16, 0.02, TRIES);
+    out->f32_flops = measure_peak(&d->stream, l.f32, slice, TRIES);
+    out->bf16_flops = measure_peak(&d->stream, l.bf16, slice, TRIES);
     return measure_bandwidth(d, &l, bytes, out, err);
 }
 
@@ -276,14 +286,19 @@ at_dtype at_device_default_dtype(const at_device *d)
     return fast ? AT_BF16 : AT_F32;
 }
 
-uint32_t at_machine_fast_types(uint32_t has)
+double at_machine_bf16_ratio(uint32_t has)
 {
     enum { TRIES = 5 };
+    const double slice = 4e-5;
     const at_stream one = { AT_CPU, 1, NULL };
-    loops l = loops_of(has & ~AT_CAP_MASK(AMX_BF16));
+    loops l = loops_of(has);
     if (!l.bf16)
         return 0;
-    double f32 = measure_peak(&one, l.f32, 5e-5, TRIES);
-    double bf16 = measure_peak(&one, l.bf16, 5e-5, TRIES);
-    return bf16 > AT_BF16_WORTH * f32 ? AT_CAP_MASK(BF16_FAST) : 0;
+    return measure_peak(&one, l.bf16, slice, TRIES) / measure_peak(&one, l.f32, slice, TRIES);
+}
+
+uint32_t at_machine_fast_types(uint32_t has)
+{
+    double ratio = at_machine_bf16_ratio(has & ~AT_CAP_MASK(AMX_BF16));
+    return ratio > AT_BF16_WORTH ? AT_CAP_MASK(BF16_FAST) : 0;
 }

@@ -46,7 +46,10 @@ AT_API at_dtype at_device_default_dtype(const at_device *d);
 /* How much faster than f32 bf16 dot products must be measured to make it the default: what is left of
  * less is eaten up by converting at the borders. */
 #define AT_BF16_WORTH 1.25
-/* AT_CAP_MASK(BF16_FAST) if a millisecond of each shows bf16 dot products that much ahead. */
+/* bf16's FLOP/s by f32's on one thread, with these capabilities; 0: no instructions for it. Takes a
+ * millisecond. */
+AT_API double at_machine_bf16_ratio(uint32_t has);
+/* AT_CAP_MASK(BF16_FAST) if dot products, not counting tiles, are that much ahead. */
 uint32_t at_machine_fast_types(uint32_t has);
 
 #endif

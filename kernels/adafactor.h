@@ -6,7 +6,8 @@
 
 enum { AT_ADAFACTOR_PARTS_MAX = 16 };
 
-/* Rows of a part of an (N, K) matrix: at least 8, and at most 16 parts, each with K sums of its own. */
+/* Rows of a part of an (N, K) matrix: at least 8, and at most 16 parts, each with K sums of its
+ * own. */
 static inline int64_t at_adafactor_rows(int64_t n)
 {
     int64_t rows = (n + AT_ADAFACTOR_PARTS_MAX - 1) / AT_ADAFACTOR_PARTS_MAX;
@@ -18,8 +19,8 @@ static inline int64_t at_adafactor_parts(int64_t n)
     return (n + at_adafactor_rows(n) - 1) / at_adafactor_rows(n);
 }
 
-/* Scratch, in this order: a sum per part, then per part and column; what rows and columns are multiplied
- * with. */
+/* Scratch, in this order: a sum per part, then per part and column; what rows and columns are
+ * multiplied with. */
 typedef struct at_adafactor_scratch {
     double *part;    /* (parts) */
     float *cols;     /* (parts, K) */

@@ -1,5 +1,5 @@
-/* adafactor_simd.c -- bound by memory: the update's size must be known before it is made, and the means
- * before that, so g is read three times, and w read and written once. */
+/* adafactor_simd.c -- bound by memory: the update's size must be known before it is made, and
+ * the means before that, so g is read three times, and w read and written once. */
 #include "kernels/adafactor.h"
 #include "kernels/optimizer_vec.h"
 #include "kernels/variants.h"
@@ -11,7 +11,7 @@ typedef struct job {
     at_adafactor_scratch s;
     int64_t n, k; /* the matrix is n rows of k */
     at_hyper h;
-    float rate;      /* lr, less where the update is clipped */
+    float rate; /* lr, less where the update is clipped */
 } job;
 
 /* A row on its way through one of the three passes. */
@@ -19,19 +19,22 @@ typedef struct row {
     const job *j;
     int64_t r;
     const void *g;
-    float *cols;     /* squares are added to these */
-    at_vf factor;    /* of gradients; in the last pass, of updates */
-    at_vf keep;      /* of weights */
+    float *cols;  /* squares are added to these */
+    at_vf factor; /* of gradients; in the last pass, of updates */
+    at_vf keep;   /* of weights */
     at_vsum squares;
 } row;
 
 static row row_of(const job *j, int64_t r, double factor)
 {
-    return (row){ .j = j, .r = r, .g = at_row(&j->a->g, r), .factor = at_vf_set((float)factor),
+    return (row){ .j = j,
+                  .r = r,
+                  .g = at_row(&j->a->g, r),
+                  .factor = at_vf_set((float)factor),
                   .keep = at_vf_set((float)(1 - j->h.lr * (double)j->a->decay)) };
 }
 
-/* --- the means -------------------------------------------------------------------------------------- */
+/* --- the means ------------------------------------------------------------------------------ */
 
 AT_INLINE void square_vector(row *x, at_dtype type, const int64_t *first, int64_t i, int n)
 {
@@ -85,7 +88,7 @@ static void root_rows(job *j)
         j->s.row_root[r] = (float)(1 / sqrt((double)means[r] / (sum / (double)j->n)));
 }
 
-/* --- the update ------------------------------------------------------------------------------------- */
+/* --- the update ----------------------------------------------------------------------------- */
 
 AT_INLINE void size_vector(row *x, at_dtype type, const int64_t *first, int64_t i, int n)
 {
@@ -110,8 +113,8 @@ static void size_rows(void *ctx, int64_t begin, int64_t end, int worker)
 AT_INLINE void step_vector(row *x, at_dtype type, const int64_t *first, int64_t i, int n)
 {
     const at_adafactor_args *a = x->j->a;
-    at_vf update = at_lanes_load(x->g, i, type, n) * x->factor *
-                   at_lanes_load(x->j->s.col_root, i, AT_F32, n);
+    at_vf update =
+        at_lanes_load(x->g, i, type, n) * x->factor * at_lanes_load(x->j->s.col_root, i, AT_F32, n);
     at_vf w = at_lanes_load(a->w.data, first[0] + i, AT_F32, n) * x->keep - update;
     at_lanes_store(a->w.data, first[0] + i, AT_F32, w, n);
     at_low_store(&a->w_low, first[1] + i, w, n);
@@ -133,7 +136,10 @@ at_status AT_SIMD(at_adafactor)(const void *args, const at_prepared *p, const at
 {
     const at_adafactor_args *a = args;
     int64_t n = a->w.size[0], k = a->w.size[1], rows = at_adafactor_rows(n);
-    job j = { .a = a, .s = at_adafactor_split(l->scratch, n, k), .n = n, .k = k,
+    job j = { .a = a,
+              .s = at_adafactor_split(l->scratch, n, k),
+              .n = n,
+              .k = k,
               .h = at_hyper_of(&a->hyper) };
     (void)p;
     if (j.h.factor == 0)

@@ -14,8 +14,11 @@ static const at_operand adamw_operands[] = {
     AT_OPERAND(adamw, hyper, AT_IN, 0, AT_F32),
 };
 static const at_attr adamw_attrs[] = {
-    AT_FLOAT(adamw, beta1), AT_FLOAT(adamw, beta2),          AT_FLOAT(adamw, eps),
-    AT_FLOAT(adamw, decay), AT_ENUM(adamw, low, AT_LOW_TYPES),
+    AT_FLOAT(adamw, beta1),
+    AT_FLOAT(adamw, beta2),
+    AT_FLOAT(adamw, eps),
+    AT_FLOAT(adamw, decay),
+    AT_ENUM(adamw, low, AT_LOW_TYPES),
 };
 
 static at_status adamw_shape(void *args, at_error *err)

@@ -1,5 +1,5 @@
-/* adamw8bit.c -- AdamW with states of one byte each: 16 bytes of traffic for a weight instead of 28, and
- * a quarter of the memory. state_map.h says what the bytes mean. */
+/* adamw8bit.c -- AdamW with states of one byte each: 16 bytes of traffic for a weight instead of
+ * 28, and a quarter of the memory. state_map.h says what the bytes mean. */
 #include <math.h>
 
 #include "kernels/optimizer.h"
@@ -18,8 +18,10 @@ static const at_operand adamw8bit_operands[] = {
     AT_OPERAND(adamw8bit, hyper, AT_IN, 0, AT_F32),
 };
 static const at_attr adamw8bit_attrs[] = {
-    AT_FLOAT(adamw8bit, beta1), AT_FLOAT(adamw8bit, beta2),
-    AT_FLOAT(adamw8bit, eps),   AT_FLOAT(adamw8bit, decay),
+    AT_FLOAT(adamw8bit, beta1),
+    AT_FLOAT(adamw8bit, beta2),
+    AT_FLOAT(adamw8bit, eps),
+    AT_FLOAT(adamw8bit, decay),
     AT_ENUM(adamw8bit, low, AT_LOW_TYPES),
 };
 
@@ -43,7 +45,7 @@ static double adamw8bit_flops(const void *args)
     return 24 * (double)at_elements(&a->w);
 }
 
-/* --- reference -------------------------------------------------------------------------------------- */
+/* --- reference ------------------------------------------------------------------------------ */
 
 /* One number of a block's state. */
 static float decode(int code, float scale, int bits)
@@ -71,7 +73,8 @@ static void adamw8bit_block(const at_adamw8bit_args *a, const at_hyper *h, int64
     for (int64_t i = 0; i < n; i++) {
         float g = (float)at_get(&a->g, 0, first + i) * (float)h->factor;
         m[i] = a->beta1 * decode(m_code[first + i], m_scale[block], AT_STATE_M_BITS) + rest1 * g;
-        v[i] = a->beta2 * decode(v_code[first + i], v_scale[block], AT_STATE_V_BITS) + rest2 * (g * g);
+        v[i] =
+            a->beta2 * decode(v_code[first + i], v_scale[block], AT_STATE_V_BITS) + rest2 * (g * g);
         m_top = fmaxf(m_top, fabsf(m[i]));
         v_top = fmaxf(v_top, v[i]);
         double size = sqrt((double)v[i] / h->bias2) + (double)a->eps;
@@ -97,7 +100,7 @@ static at_status adamw8bit_ref(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- variants --------------------------------------------------------------------------------------- */
+/* --- variants ------------------------------------------------------------------------------- */
 
 static bool adamw8bit_fits(const void *args)
 {

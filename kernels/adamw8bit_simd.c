@@ -1,6 +1,6 @@
-/* adamw8bit_simd.c -- 12 bytes read and 6 written for each weight (f32 gradients), and enough arithmetic
- * to keep two vector units as busy as memory: a code is looked up by its exponent, a number's segment is
- * its exponent divided by three. */
+/* adamw8bit_simd.c -- 12 bytes read and 6 written for each weight (f32 gradients), and enough
+ * arithmetic to keep two vector units as busy as memory: a code is looked up by its exponent, a
+ * number's segment is its exponent divided by three. */
 #include "kernels/adamw_step.h"
 #include "kernels/state_map.h"
 #include "kernels/variants.h"
@@ -84,7 +84,7 @@ AT_INLINE at_vi code_of(const map *t, at_vf x4)
     return __builtin_convertvector(k, at_vi);
 }
 
-/* --- a block ---------------------------------------------------------------------------------------- */
+/* --- a block -------------------------------------------------------------------------------- */
 
 typedef struct job {
     const at_adamw8bit_args *a;
@@ -92,8 +92,8 @@ typedef struct job {
     map m_map, v_map;
 } job;
 
-/* A block's states between decoding and encoding. Lanes past the end are those of a zero gradient and a
- * zero code: never larger than the others. */
+/* A block's states between decoding and encoding. Lanes past the end are those of a zero
+ * gradient and a zero code: never larger than the others. */
 typedef struct block {
     uint8_t m_code[AT_STATE_BLOCK], v_code[AT_STATE_BLOCK];
     float m[AT_STATE_BLOCK], v[AT_STATE_BLOCK];

@@ -1,7 +1,7 @@
 /* adamw_step.h -- AdamW's arithmetic on one vector, for states of four bytes and of one.
  *
- * Products and sums of the states are not fused, so that plain C in f32 gives the same bytes: codes of
- * one byte must not depend on who computed them. Included by *_simd.c files only. */
+ * Products and sums of the states are not fused, so that plain C in f32 gives the same bytes:
+ * codes of one byte must not depend on who computed them. Included by *_simd.c files only. */
 #ifndef AT_KERNELS_ADAMW_STEP_H
 #define AT_KERNELS_ADAMW_STEP_H
 

@@ -1,6 +1,6 @@
-/* amax.h -- the largest magnitude that the threads of a call have seen, to choose an f8 scale by. Each
- * keeps its own, a cache line apart; the largest of them does not depend on who saw what. Numbers that
- * are none are passed over. */
+/* amax.h -- the largest magnitude that the threads of a call have seen, to choose an f8 scale by.
+ * Each keeps its own, a cache line apart; the largest of them does not depend on who saw what. What
+ * is not a number is passed over. */
 #ifndef AT_KERNELS_AMAX_H
 #define AT_KERNELS_AMAX_H
 
@@ -9,8 +9,8 @@
 enum { AT_AMAX_APART = 16 }; /* floats */
 
 /* A variant's prepare(): a place for every worker. */
-static inline at_status at_amax_prepare(const void *args, const at_prepare_in *in,
-                                        at_prepared *out, at_error *err)
+static inline at_status at_amax_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                        at_error *err)
 {
     (void)args, (void)err;
     out->scratch_bytes = (size_t)in->caps->threads * AT_AMAX_APART * sizeof(float);

@@ -29,8 +29,7 @@ AT_INLINE void run_of(int kind, at_dtype ta, at_dtype tb, void *y, const void *a
 {
     int64_t i = 0;
     for (; i + AT_LANES <= n; i += AT_LANES)
-        at_vf_store(y, i, ta,
-                    apply(kind, at_vf_load(a, i, ta), factor * at_vf_load(b, i, tb)));
+        at_vf_store(y, i, ta, apply(kind, at_vf_load(a, i, ta), factor * at_vf_load(b, i, tb)));
     int rest = (int)(n - i);
     if (rest)
         at_vf_store_n(y, i, ta,
@@ -57,7 +56,7 @@ AT_INLINE void run_of_types(int kind, at_dtype ta, at_dtype tb, void *y, const v
 static void run_of_kind(int kind, at_dtype ta, at_dtype tb, void *y, const void *a, const void *b,
                         int64_t n, at_vf factor)
 {
-#define RUN(KIND)                                                                                  \
+#define RUN(KIND) \
     case KIND: run_of_types(KIND, ta, tb, y, a, b, n, factor); break
     switch ((at_binary_kind)kind) {
         RUN(AT_ADD);

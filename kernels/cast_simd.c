@@ -1,5 +1,5 @@
-/* cast_simd.c -- bound by memory: one load, one store. The largest magnitude is found in a pass of its
- * own over each part, which is then in the core's cache. */
+/* cast_simd.c -- bound by memory: one load, one store. The largest magnitude is found in a pass of
+ * its own over each part, which is then in the core's cache. */
 #include "kernels/amax.h"
 #include "kernels/convert.h"
 #include "kernels/ops.h"
@@ -80,8 +80,9 @@ static void work(void *ctx, int64_t begin, int64_t end, int worker)
             float most = largest(from, x->dtype, n), *own = j->amax + worker * AT_AMAX_APART;
             *own = most > *own ? most : *own;
         }
-        AT_SIMD(at_convert)((char *)at_row(y, r) + (size_t)c * at_dtype_bytes(y->dtype), y->dtype,
-                            from, x->dtype, n, 1.0f);
+        AT_SIMD(at_convert)
+        ((char *)at_row(y, r) + (size_t)c * at_dtype_bytes(y->dtype), y->dtype, from, x->dtype, n,
+         1.0f);
     }
 }
 

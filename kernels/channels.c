@@ -8,7 +8,8 @@ enum {
     PARTS_MAX = 64,
     PART_ROWS_MIN = 64,
     TURN_BYTES = 16 << 20, /* what a cache that cores share still has when it is read again */
-    LINE_CHANNELS = 16,    /* slabs of whole cache lines where possible */
+    LINE_CHANNELS = 16,    /* slabs are whole cache lines, */
+    RUN_BYTES_MIN = 224,   /* or such long pieces of rows that two broken lines do not matter */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -32,7 +33,7 @@ at_channels_cut at_channels_cut_of(const at_view *all, int64_t group, at_channel
     /* Backward reads two pictures twice. */
     int64_t column = rows * (int64_t)at_dtype_bytes(all->dtype) * (way == AT_CHANNELS_BACKWARD ? 2 : 1);
     int64_t step = whole_lines(group), widest = SLAB_BYTES_MAX / column;
-    if (widest < step)
+    if (widest < step && group * (int64_t)at_dtype_bytes(all->dtype) >= RUN_BYTES_MIN)
         step = group;
     if (widest >= step && way != AT_CHANNELS_WRITE) {
         int64_t wanted = ceil_div(cols, SLABS_WANTED * step) * step;

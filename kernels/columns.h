@@ -5,8 +5,8 @@
 
 #include "kernels/panel.h"
 
-/* Columns side by side: where registers are many, two vectors waste fewer columns than three and keep
- * the multipliers as busy. */
+/* Columns side by side: where registers are many, two vectors waste fewer columns than three and
+ * keep the multipliers as busy. */
 enum {
     AT_COLUMN_VECTORS = AT_LANES == 16 ? 2 : 3,
     AT_COLUMN_WIDTH = AT_COLUMN_VECTORS * AT_LANES,

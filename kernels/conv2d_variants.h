@@ -24,11 +24,13 @@ at_prepare_fn at_conv2d_onednn_prepare, at_conv2d_dgrad_onednn_prepare,
     at_conv2d_wgrad_onednn_prepare;
 at_run_fn at_conv2d_onednn_run, at_conv2d_dgrad_onednn_run, at_conv2d_wgrad_onednn_run;
 void at_conv2d_onednn_release(at_prepared *p);
+void at_conv2d_dgrad_onednn_release(at_prepared *p);
+void at_conv2d_wgrad_onednn_release(at_prepared *p);
 
 #define AT_ONEDNN_ROW(name, cap, flags, fits, F)                                         \
     {                                                                                    \
         name, AT_CPU, AT_CAP_MASK(cap), flags, fits, F##_prepare, NULL,                  \
-            at_conv2d_onednn_release, F##_run                                            \
+            F##_release, F##_run                                            \
     }
 #define AT_ONEDNN_FIRST(op, flags)                                                       \
     AT_ONEDNN_ROW(#op "_f32_onednn", AVX2, flags, at_##op##_onednn_f32_fits,             \

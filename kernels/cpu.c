@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels/onednn.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -107,7 +109,14 @@ int at_cpu_cores(void)
     return cores > 0 ? cores : 1;
 }
 
+#if defined(AT_HAS_ONEDNN)
+void at_cpu_limit(uint32_t has)
+{
+    at_dnn_limit(has);
+}
+#else
 void at_cpu_limit(uint32_t has)
 {
     (void)has;
 }
+#endif

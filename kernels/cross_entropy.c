@@ -1,7 +1,8 @@
 /* cross_entropy.c -- the loss of a choice among C classes, and its gradient.
  *
- * A row whose target is 'ignore' counts for nothing; when no row counts the loss is 0. A target outside
- * [0, C) makes the loss (and the row's gradient) not a number: a loud answer that every device can give. */
+ * A row whose target is 'ignore' counts for nothing; when no row counts the loss is 0. A target
+ * outside [0, C) makes the loss (and the row's gradient) not a number: a loud answer that every
+ * device can give. */
 #include <math.h>
 
 #include "kernels/shape.h"
@@ -24,7 +25,8 @@ static at_status check_choices(const char *op, const at_view *x, const at_view *
     AT_TRY(at_expect_float(op, "x", x, err));
     AT_TRY(at_expect_vector(op, "target", target, at_rows(x), err));
     if (!(smoothing >= 0 && smoothing <= 1))
-        return at_fail(err, AT_INVALID, "%s: smoothing is %g, expected 0 to 1", op, (double)smoothing);
+        return at_fail(err, AT_INVALID, "%s: smoothing is %g, expected 0 to 1", op,
+                       (double)smoothing);
     return AT_OK;
 }
 
@@ -44,7 +46,7 @@ static double cross_entropy_flops(const void *args)
     return 4 * (double)at_elements(&a->x);
 }
 
-/* --- reference -------------------------------------------------------------------------------- */
+/* --- reference ------------------------------------------------------------------------------ */
 
 static int64_t target_of(const at_view *target, int64_t r)
 {
@@ -62,8 +64,8 @@ static double log_sum_exp(const at_view *x, int64_t r)
     return top + log(sum);
 }
 
-/* -(1 - s) log p[t] - s / C * sum of log p, with log p = x - lse. Without smoothing a class may be ruled
- * out by a score of minus infinity. */
+/* -(1 - s) log p[t] - s / C * sum of log p, with log p = x - lse. Without smoothing a class may
+ * be ruled out by a score of minus infinity. */
 static double row_loss(const at_cross_entropy_args *a, int64_t r, int64_t t, double lse)
 {
     int64_t cols = at_cols(&a->x);
@@ -95,7 +97,7 @@ static at_status cross_entropy_ref(const void *args, const at_prepared *p, const
     return AT_OK;
 }
 
-/* --- gradient --------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------- */
 
 static const at_operand cross_entropy_bwd_operands[] = {
     AT_OPERAND(cross_entropy_bwd, dx, AT_OUT, AT_OVERLAY, AT_NONE),
@@ -142,7 +144,7 @@ static at_status cross_entropy_bwd_ref(const void *args, const at_prepared *p, c
     return AT_OK;
 }
 
-/* --- variants --------------------------------------------------------------------------------- */
+/* --- variants ------------------------------------------------------------------------------- */
 
 static bool cross_entropy_fits(const void *args)
 {

@@ -1,9 +1,10 @@
 /* cross_entropy_simd.c -- bound by memory and by the exponential, which cost about the same.
  *
- * A row goes by once, in pieces. What is taken out of the exponents is the largest element of the first
- * piece; only a piece that rises far above it is done again with its own largest. Memory is asked for
- * ahead of time, because one iteration's arithmetic is longer than what a core looks ahead: 30 GB/s
- * instead of 14 in f32 on two cores of a Xeon. Sums are f32 inside a piece and f64 across pieces. */
+ * A row goes by once, in pieces. What is taken out of the exponents is the largest element of
+ * the first piece; only a piece that rises far above it is done again with its own largest.
+ * Memory is asked for ahead of time, because one iteration's arithmetic is longer than what a
+ * core looks ahead: 30 GB/s instead of 14 in f32 on two cores of a Xeon. Sums are f32 inside a
+ * piece and f64 across pieces. */
 #include "kernels/ops.h"
 #include "kernels/variants.h"
 #include "kernels/vec.h"
@@ -11,11 +12,11 @@
 AT_SIMD_DECLARE(at_cross_entropy);
 AT_SIMD_DECLARE(at_cross_entropy_bwd);
 
-/* --- loss ------------------------------------------------------------------------------------- */
+/* --- loss ----------------------------------------------------------------------------------- */
 
 typedef struct row_sums {
-    double exps;  /* sum of e^(x - shift) */
-    double sum;   /* of x */
+    double exps; /* sum of e^(x - shift) */
+    double sum;  /* of x */
     float shift, top;
 } row_sums;
 
@@ -116,7 +117,7 @@ at_status AT_SIMD(at_cross_entropy)(const void *args, const at_prepared *p, cons
     return AT_OK;
 }
 
-/* --- gradient --------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------- */
 
 typedef struct bwd_job {
     const at_cross_entropy_bwd_args *a;

@@ -1,6 +1,6 @@
-/* geglu_simd.c -- two loads and one store for each output, and about forty operations: bound by memory
- * in f32, by arithmetic in bf16 on two cores. The normal distribution gives gelu and its slope with
- * one exponential and one division. */
+/* geglu_simd.c -- two loads and one store for each output, and about forty operations: bound by
+ * memory in f32, by arithmetic in bf16. The normal distribution gives gelu and its slope with one
+ * exponential and one division. */
 #include "kernels/amax.h"
 #include "kernels/ops.h"
 #include "kernels/variants.h"
@@ -29,7 +29,8 @@ AT_INLINE at_vf run_of(at_dtype type, void *y, const void *x, const void *g, int
     return most;
 }
 
-static at_vf run_of_type(at_dtype type, void *y, const void *x, const void *g, int64_t n, at_vf most)
+static at_vf run_of_type(at_dtype type, void *y, const void *x, const void *g, int64_t n,
+                         at_vf most)
 {
     if (type == AT_F32)
         return run_of(AT_F32, y, x, g, n, most);

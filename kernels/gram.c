@@ -46,7 +46,7 @@ static at_status gram_ref(const void *args, const at_prepared *p, const at_launc
     return AT_OK;
 }
 
-/* --- gradient --------------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------- */
 
 static const at_operand gram_bwd_operands[] = {
     AT_OPERAND(gram_bwd, dx, AT_OUT, AT_BATCHED, AT_NONE),
@@ -93,7 +93,7 @@ static at_status gram_bwd_ref(const void *args, const at_prepared *p, const at_l
     return AT_OK;
 }
 
-/* --- variants --------------------------------------------------------------------------------------- */
+/* --- variants ------------------------------------------------------------------------------- */
 
 static bool gram_fits(const void *args)
 {
@@ -113,7 +113,8 @@ static at_status gram_prepare(const void *args, const at_prepare_in *in, at_prep
     const at_gram_args *a = args;
     const at_gram_plan p = at_gram_plan_of(&a->x);
     (void)err;
-    int64_t floats = p.together * p.parts * at_gram_matrix(&p) + in->caps->threads * at_gram_worker(&p);
+    int64_t floats =
+        p.together * p.parts * at_gram_matrix(&p) + in->caps->threads * at_gram_worker(&p);
     out->scratch_bytes = (size_t)floats * sizeof(float);
     return AT_OK;
 }
@@ -134,8 +135,8 @@ static const at_variant gram_variants[] = {
     AT_SIMD_VARIANTS("gram", at_gram, AT_ROWS_INDEPENDENT, gram_fits, gram_prepare, NULL),
     AT_REFERENCE("gram", gram_ref),
 };
-AT_DEFINE_OP(gram, "y[b] = scale * x[b]^T x[b] over positions", gram_operands, gram_attrs, gram_shape,
-             gram_flops, gram_variants);
+AT_DEFINE_OP(gram, "y[b] = scale * x[b]^T x[b] over positions", gram_operands, gram_attrs,
+             gram_shape, gram_flops, gram_variants);
 
 AT_SIMD_DECLARE(at_gram_bwd);
 static const at_variant gram_bwd_variants[] = {

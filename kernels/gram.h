@@ -1,7 +1,9 @@
-/* gram.h -- how a Gram matrix is cut up: by sizes only, so that its bytes depend on nothing else.
+/* gram.h -- how a Gram matrix is cut up: by sizes only, so that its bytes depend on nothing
+ * else.
  *
- * The positions of a sample are cut into parts; each part sums its own matrix in f32, and the parts are
- * added up in order in f64. Several samples are worked on at a time when each has few parts. */
+ * The positions of a sample are cut into parts; each part sums its own matrix in f32, and the
+ * parts are added up in order in f64. Several samples are worked on at a time when each has few
+ * parts. */
 #ifndef AT_KERNELS_GRAM_H
 #define AT_KERNELS_GRAM_H
 
@@ -51,8 +53,8 @@ static inline int64_t at_gram_worker(const at_gram_plan *p)
     return AT_GRAM_BLOCK * p->padded;
 }
 
-/* Scratch of the gradient: dy + dy^T of one sample, then for each worker its positions, widened, and what
- * becomes of them in one panel. */
+/* Scratch of the gradient: dy + dy^T of one sample, then for each worker its positions, widened,
+ * and what becomes of them in one panel. */
 static inline int64_t at_gram_bwd_worker(const at_gram_plan *p)
 {
     return AT_GRAM_ROWS * (p->padded + AT_GRAM_PAD);

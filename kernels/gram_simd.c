@@ -1,7 +1,7 @@
 /* gram_simd.c -- bound by arithmetic: C / 2 multiply-adds for each element that is read.
  *
- * A block of positions is widened into panels of columns. A tile of the matrix is the product of two
- * panels; tiles below the diagonal are not computed but mirrored at the end. */
+ * A block of positions is widened into panels of columns. A tile of the matrix is the product of
+ * two panels; tiles below the diagonal are not computed but mirrored at the end. */
 #include "kernels/columns.h"
 #include "kernels/gram.h"
 #include "kernels/variants.h"
@@ -9,7 +9,8 @@
 AT_SIMD_DECLARE(at_gram);
 AT_SIMD_DECLARE(at_gram_bwd);
 
-_Static_assert((int)AT_COLUMN_WIDTH <= (int)AT_GRAM_PAD, "a panel may not be wider than the padding");
+_Static_assert((int)AT_COLUMN_WIDTH <= (int)AT_GRAM_PAD,
+               "a panel may not be wider than the padding");
 
 enum { W = AT_COLUMN_WIDTH, TILE = W * W, BLOCK_FLOATS = AT_GRAM_BLOCK * W };
 
@@ -20,7 +21,8 @@ typedef struct job {
     int64_t sample; /* the first of those that are worked on */
 } job;
 
-/* Tile (i, j), i <= j, of an upper triangle stored panel by panel; tile (0, n) is the end of n panels. */
+/* Tile (i, j), i <= j, of an upper triangle stored panel by panel; tile (0, n) is the end of n
+ * panels. */
 static float *tile_of(float *matrix, int64_t i, int64_t j)
 {
     return matrix + (j * (j + 1) / 2 + i) * TILE;
@@ -49,15 +51,15 @@ static void sum_parts(void *ctx, int64_t begin, int64_t end, int worker)
         memset(matrix, 0, (size_t)(end_of_matrix - matrix) * sizeof *matrix);
         for (int64_t r = first; r < stop; r += AT_GRAM_BLOCK) {
             int64_t n = stop - r < AT_GRAM_BLOCK ? stop - r : AT_GRAM_BLOCK;
-            at_columns_load(block, BLOCK_FLOATS, x, x->pitch, (b * j->p.positions + r) * x->pitch, n,
-                            j->p.channels);
+            at_columns_load(block, BLOCK_FLOATS, x, x->pitch, (b * j->p.positions + r) * x->pitch,
+                            n, j->p.channels);
             add_block(j, matrix, block, n);
         }
     }
 }
 
-/* One row of a tile, all parts added up and scaled; columns that do not exist are left out, and so is
- * what lies below the diagonal of the matrix. */
+/* One row of a tile, all parts added up and scaled; columns that do not exist are left out, and
+ * so is what lies below the diagonal of the matrix. */
 static void finish_row(const job *j, int64_t b, const float *parts, int64_t row, int64_t col)
 {
     const at_view *y = &j->a->y;
@@ -88,7 +90,8 @@ static void finish_rows(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t s = u / j->p.channels, row = u % j->p.channels;
         float *parts = j->matrices + s * j->p.parts * at_gram_matrix(&j->p);
         for (int64_t right = row / W; right < panels; right++)
-            finish_row(j, j->sample + s, tile_of(parts, row / W, right) + row % W * W, row, right * W);
+            finish_row(j, j->sample + s, tile_of(parts, row / W, right) + row % W * W, row,
+                       right * W);
     }
 }
 
@@ -106,12 +109,12 @@ at_status AT_SIMD(at_gram)(const void *args, const at_prepared *p, const at_laun
     return AT_OK;
 }
 
-/* --- gradient --------------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------- */
 
 typedef struct bwd_job {
     const at_gram_bwd_args *a;
     at_gram_plan p;
-    float *sides;   /* scale * (dy + dy^T) of the sample, in panels (panels, C, W) */
+    float *sides; /* scale * (dy + dy^T) of the sample, in panels (panels, C, W) */
     float *workers;
     int64_t sample;
 } bwd_job;
@@ -128,8 +131,9 @@ static void add_sides(void *ctx, int64_t begin, int64_t end, int worker)
             const float *across = at_row(dy, top + k);
             for (int64_t lane = 0; lane < W; lane++) {
                 int64_t c = panel * W + lane;
-                out[lane] = c < channels ? j->a->scale * (across[c] + ((float *)at_row(dy, top + c))[k])
-                                         : 0;
+                out[lane] = c < channels
+                                ? j->a->scale * (across[c] + ((float *)at_row(dy, top + c))[k])
+                                : 0;
             }
         }
 }
@@ -149,10 +153,12 @@ static void multiply_rows(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const bwd_job *j = ctx;
     const at_view *x = &j->a->x;
-    int64_t channels = j->p.channels, stride = j->p.padded, row = j->sample * j->p.positions + begin;
-    float *rows = j->workers + worker * at_gram_bwd_worker(&j->p), *sums = rows + AT_GRAM_ROWS * stride;
-    at_rows_load(rows, stride, (const char *)at_row(x, row), x->pitch, x->dtype, end - begin, channels,
-                 channels);
+    int64_t channels = j->p.channels, stride = j->p.padded,
+            row = j->sample * j->p.positions + begin;
+    float *rows = j->workers + worker * at_gram_bwd_worker(&j->p),
+          *sums = rows + AT_GRAM_ROWS * stride;
+    at_rows_load(rows, stride, (const char *)at_row(x, row), x->pitch, x->dtype, end - begin,
+                 channels, channels);
     for (int64_t panel = 0; panel < at_column_panels(channels); panel++) {
         at_panel_dot(sums, rows, stride, j->sides + panel * channels * W, end - begin, channels,
                      AT_COLUMN_VECTORS, AT_PANEL_F32);

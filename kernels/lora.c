@@ -5,10 +5,8 @@
 #include "kernels/variants.h"
 
 static const at_operand lora_operands[] = {
-    AT_OPERAND(lora, y, AT_OUT, AT_OVERLAY, AT_NONE),
-    AT_OPERAND(lora, w, AT_IN, 0, AT_NONE),
-    AT_OPERAND(lora, up, AT_IN, 0, AT_NONE),
-    AT_OPERAND(lora, down, AT_IN, 0, AT_NONE),
+    AT_OPERAND(lora, y, AT_OUT, AT_OVERLAY, AT_NONE), AT_OPERAND(lora, w, AT_IN, 0, AT_NONE),
+    AT_OPERAND(lora, up, AT_IN, 0, AT_NONE),          AT_OPERAND(lora, down, AT_IN, 0, AT_NONE),
     AT_OPERAND(lora, strength, AT_IN, 0, AT_NONE), /* f32, or f64 beside f64 */
 };
 static const at_attr lora_attrs[] = {
@@ -32,9 +30,9 @@ static at_status lora_shape(void *args, at_error *err)
                        (long long)a->up.size[0], (long long)at_matrix_cols(&a->up), (long long)n,
                        (long long)rank);
     if (at_matrix_cols(&a->down) != k)
-        return at_fail(err, AT_INVALID, "lora: down is a matrix of %lld x %lld, expected %lld x %lld",
-                       (long long)rank, (long long)at_matrix_cols(&a->down), (long long)rank,
-                       (long long)k);
+        return at_fail(
+            err, AT_INVALID, "lora: down is a matrix of %lld x %lld, expected %lld x %lld",
+            (long long)rank, (long long)at_matrix_cols(&a->down), (long long)rank, (long long)k);
     a->y = at_view_like(&a->w, a->w.dtype);
     return AT_OK;
 }
@@ -45,7 +43,7 @@ static double lora_flops(const void *args)
     return 2 * (double)at_elements(&a->w) * (double)a->down.size[0];
 }
 
-/* --- reference -------------------------------------------------------------------------------------- */
+/* --- reference ------------------------------------------------------------------------------ */
 
 /* Row and column in the view of element (r, c) of the matrix. */
 static double get(const at_view *v, int64_t r, int64_t c)
@@ -76,7 +74,7 @@ static at_status lora_ref(const void *args, const at_prepared *p, const at_launc
     return AT_OK;
 }
 
-/* --- variants --------------------------------------------------------------------------------------- */
+/* --- variants ------------------------------------------------------------------------------- */
 
 static bool lora_fits(const void *args)
 {

@@ -14,8 +14,8 @@ static inline int64_t at_matrix_cols(const at_view *v)
     return at_elements(v) / v->size[0];
 }
 
-/* Elements from one matrix row to the next, of a view that has one pitch for all of them: a matrix, or a
- * dense view. */
+/* Elements from one matrix row to the next, of a view that has one pitch for all of them: a
+ * matrix, or a dense view. */
 static inline bool at_is_matrix(const at_view *v)
 {
     return v->rank == 2 || at_dense(v);

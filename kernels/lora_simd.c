@@ -1,12 +1,13 @@
-/* lora_simd.c -- rank multiply-adds for each weight that is read and written: bound by memory up to a rank
- * of about 16, by arithmetic above. */
+/* lora_simd.c -- rank multiply-adds for each weight that is read and written: bound by memory up
+ * to a rank of about 16, by arithmetic above. */
 #include "kernels/columns.h"
 #include "kernels/lora.h"
 #include "kernels/variants.h"
 
 AT_SIMD_DECLARE(at_lora);
 
-_Static_assert((int)AT_COLUMN_WIDTH <= (int)AT_LORA_PAD, "a panel may not be wider than the padding");
+_Static_assert((int)AT_COLUMN_WIDTH <= (int)AT_LORA_PAD,
+               "a panel may not be wider than the padding");
 _Static_assert(AT_LORA_ROWS % AT_PANEL_ROWS == 0, "a part is whole tiles");
 
 enum { W = AT_COLUMN_WIDTH };
@@ -36,7 +37,8 @@ static void store_rows(const job *j, const float *sums, int64_t row, int64_t n, 
     for (int64_t r = 0; r < n; r++)
         for (int v = 0; v < AT_COLUMN_VECTORS; v++) {
             int64_t at = col + v * AT_LANES, rest = j->cols - at;
-            at_vf old = at_vf_load_upto(w->data, (row + r) * at_matrix_pitch(w) + at, w->dtype, rest);
+            at_vf old =
+                at_vf_load_upto(w->data, (row + r) * at_matrix_pitch(w) + at, w->dtype, rest);
             at_vf sum = at_vf_load(sums, r * W + v * AT_LANES, AT_F32);
             at_vf_store_upto(y->data, (row + r) * at_matrix_pitch(y) + at, y->dtype,
                              at_vf_fma(scale, sum, old), rest);
@@ -47,7 +49,8 @@ static void merge_rows(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const job *j = ctx;
     const at_view *up = &j->a->up;
-    float *rows = j->workers + worker * at_lora_worker(j->rank), *sums = rows + AT_LORA_ROWS * j->rank;
+    float *rows = j->workers + worker * at_lora_worker(j->rank),
+          *sums = rows + AT_LORA_ROWS * j->rank;
     int64_t first = begin * at_matrix_pitch(up);
     at_rows_load(rows, j->rank, (const char *)up->data + (size_t)first * at_dtype_bytes(up->dtype),
                  at_matrix_pitch(up), up->dtype, end - begin, j->rank, j->rank);
@@ -61,7 +64,10 @@ static void merge_rows(void *ctx, int64_t begin, int64_t end, int worker)
 at_status AT_SIMD(at_lora)(const void *args, const at_prepared *p, const at_launch *l)
 {
     const at_lora_args *a = args;
-    job j = { .a = a, .cols = at_matrix_cols(&a->w), .rank = a->down.size[0], .panels = l->scratch,
+    job j = { .a = a,
+              .cols = at_matrix_cols(&a->w),
+              .rank = a->down.size[0],
+              .panels = l->scratch,
               .scale = (float)(at_get(&a->strength, 0, 0) * (double)a->scale) };
     (void)p;
     j.workers = j.panels + at_lora_panels(j.rank, j.cols);

@@ -46,7 +46,7 @@ static double mse_flops(const void *args)
     return 3 * (double)at_elements(&a->x);
 }
 
-/* --- reference -------------------------------------------------------------------------------- */
+/* --- reference ------------------------------------------------------------------------------ */
 
 static double penalty(double d, double delta)
 {
@@ -85,9 +85,10 @@ static at_status mse_ref(const void *args, const at_prepared *p, const at_launch
     return AT_OK;
 }
 
-/* --- gradient --------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------- */
 
-/* A sample's gradient depends on how many samples the mean is over, so nothing here is AT_BATCHED. */
+/* A sample's gradient depends on how many samples the mean is over, so nothing here is
+ * AT_BATCHED. */
 static const at_operand mse_bwd_operands[] = {
     AT_OPERAND(mse_bwd, dx, AT_OUT, AT_OVERLAY, AT_NONE),
     AT_OPERAND(mse_bwd, x, AT_IN, 0, AT_NONE),
@@ -126,7 +127,7 @@ static at_status mse_bwd_ref(const void *args, const at_prepared *p, const at_la
     return AT_OK;
 }
 
-/* --- variants --------------------------------------------------------------------------------- */
+/* --- variants ------------------------------------------------------------------------------- */
 
 static bool mse_fits(const void *args)
 {

@@ -1,7 +1,7 @@
 /* mse_simd.c -- bound by memory: x and target are read once, and dx is written once.
  *
- * Differences are taken in f32 as the reference's are in f64: exact for neighbours, else good to one
- * rounding. Squares and sums are f64, part by part (sums.h). */
+ * Differences are taken in f32 as the reference's are in f64: exact for neighbours, else good to
+ * one rounding. Squares and sums are f64, part by part (sums.h). */
 #include "kernels/ops.h"
 #include "kernels/sums.h"
 #include "kernels/variants.h"
@@ -10,7 +10,7 @@
 AT_SIMD_DECLARE(at_mse);
 AT_SIMD_DECLARE(at_mse_bwd);
 
-/* --- loss ------------------------------------------------------------------------------------- */
+/* --- loss ----------------------------------------------------------------------------------- */
 
 /* Adds the penalties of a vector of differences; delta 0 is the square. */
 AT_INLINE void add_penalty(at_vsum *sum, at_vf d, float delta)
@@ -32,8 +32,10 @@ AT_INLINE void add_run(at_vsum *sum, at_dtype type, const void *x, int64_t ix, c
         add_penalty(sum, at_vf_load(x, ix + i, type) - at_vf_load(t, it + i, type), delta);
     int rest = (int)(n - i);
     if (rest > 0)
-        add_penalty(sum, at_vf_load_n(x, ix + i, type, rest, 0.0f) -
-                             at_vf_load_n(t, it + i, type, rest, 0.0f), delta);
+        add_penalty(sum,
+                    at_vf_load_n(x, ix + i, type, rest, 0.0f) -
+                        at_vf_load_n(t, it + i, type, rest, 0.0f),
+                    delta);
 }
 
 typedef struct mse_job {
@@ -54,7 +56,8 @@ static void sum_parts(void *ctx, int64_t begin, int64_t end, int worker)
         at_vsum sum = { { 0 }, { 0 } };
         while (e < stop) {
             int64_t n = at_sample_run(&j->rows, e, stop);
-            int64_t ix = at_sample_index(&j->rows, x, b, e), it = at_sample_index(&j->rows, t, b, e);
+            int64_t ix = at_sample_index(&j->rows, x, b, e),
+                    it = at_sample_index(&j->rows, t, b, e);
             if (x->dtype == AT_F32)
                 add_run(&sum, AT_F32, x->data, ix, t->data, it, n, j->a->delta);
             else if (x->dtype == AT_BF16)
@@ -71,8 +74,8 @@ at_status AT_SIMD(at_mse)(const void *args, const at_prepared *p, const at_launc
 {
     const at_mse_args *a = args;
     int64_t samples = a->x.size[0], n = at_elements(&a->x) / samples;
-    mse_job j = { a, at_sample_rows_of((const at_view *const[]){ &a->x, &a->target }, 2, samples), n,
-                  at_sum_parts(n), l->scratch };
+    mse_job j = { a, at_sample_rows_of((const at_view *const[]){ &a->x, &a->target }, 2, samples),
+                  n, at_sum_parts(n), l->scratch };
     (void)p;
     at_parallel(l->stream, samples * j.parts, 1, sum_parts, &j);
     double loss = 0;
@@ -86,7 +89,7 @@ at_status AT_SIMD(at_mse)(const void *args, const at_prepared *p, const at_launc
     return AT_OK;
 }
 
-/* --- gradient --------------------------------------------------------------------------------- */
+/* --- gradient ------------------------------------------------------------------------------- */
 
 AT_INLINE at_vf slope(at_vf d, float delta)
 {
@@ -106,7 +109,8 @@ AT_INLINE void slope_run(const bwd_job *j, at_dtype type, int64_t b, int64_t e, 
 {
     const at_mse_bwd_args *a = j->a;
     const void *x = a->x.data, *t = a->target.data;
-    int64_t ix = at_sample_index(&j->rows, &a->x, b, e), it = at_sample_index(&j->rows, &a->target, b, e);
+    int64_t ix = at_sample_index(&j->rows, &a->x, b, e),
+            it = at_sample_index(&j->rows, &a->target, b, e);
     int64_t iy = at_sample_index(&j->rows, &a->dx, b, e), i = 0;
     float weight = at_has(&a->weight) ? (float)at_get(&a->weight, 0, b) : 1.0f;
     at_vf factor = at_vf_set(j->share * weight);

@@ -1,8 +1,8 @@
 /* optimizer.h -- what the optimizers share: the numbers of a step, the checks, the low copy.
  *
- * A gradient factor of exactly 0 is what clip_factor answers to gradients that are not finite. Such a
- * step is left out: weights and states keep their bytes (0 times a NaN would be a NaN), and only the low
- * copy is made. */
+ * A gradient factor of exactly 0 is what clip_factor answers to gradients that are not finite.
+ * Such a step is left out: weights and states keep their bytes (0 times a NaN would be a NaN),
+ * and only the low copy is made. */
 #ifndef AT_KERNELS_OPTIMIZER_H
 #define AT_KERNELS_OPTIMIZER_H
 

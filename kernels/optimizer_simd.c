@@ -5,7 +5,7 @@
 AT_SIMD_DECLARE(at_lion);
 AT_SIMD_DECLARE(at_ema);
 
-/* --- Lion ------------------------------------------------------------------------------------------- */
+/* --- Lion ----------------------------------------------------------------------------------- */
 
 typedef struct lion_job {
     const at_lion_args *a;
@@ -15,8 +15,8 @@ typedef struct lion_job {
     at_vf rate;
 } lion_job;
 
-/* The sign of what two nearly opposite terms leave is decided in f64: f32 would turn some around. What
- * is smaller than any f32 has no sign left. */
+/* The sign of what two nearly opposite terms leave is decided in f64: f32 would turn some
+ * around. What is smaller than any f32 has no sign left. */
 AT_INLINE at_vf direction(const lion_job *j, at_vf m, at_vf g)
 {
     at_vf u = at_vf_join(at_vd_fma(j->beta1, at_vd_low(m), j->rest1 * at_vd_low(g)),
@@ -64,7 +64,7 @@ at_status AT_SIMD(at_lion)(const void *args, const at_prepared *p, const at_laun
     return AT_OK;
 }
 
-/* --- running average -------------------------------------------------------------------------------- */
+/* --- running average ------------------------------------------------------------------------ */
 
 typedef struct ema_job {
     const at_ema_args *a;

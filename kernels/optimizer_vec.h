@@ -31,24 +31,24 @@ AT_INLINE void at_low_store(const at_view *low, int64_t i, at_vf w, int n)
 }
 
 /* Calls vector(ctx, type, first, i, n) for each vector of a run of 'count' elements. */
-#define AT_FOR_VECTORS(vector, ctx, type, first, count)                                            \
-    do {                                                                                           \
-        int64_t at_i = 0;                                                                          \
-        for (; at_i + AT_LANES <= (count); at_i += AT_LANES)                                       \
-            vector(ctx, type, first, at_i, AT_LANES);                                              \
-        if (at_i < (count))                                                                        \
-            vector(ctx, type, first, at_i, (int)((count) - at_i));                                 \
+#define AT_FOR_VECTORS(vector, ctx, type, first, count)          \
+    do {                                                         \
+        int64_t at_i = 0;                                        \
+        for (; at_i + AT_LANES <= (count); at_i += AT_LANES)     \
+            vector(ctx, type, first, at_i, AT_LANES);            \
+        if (at_i < (count))                                      \
+            vector(ctx, type, first, at_i, (int)((count)-at_i)); \
     } while (0)
 
 /* The same with a constant type of gradients. */
-#define AT_FOR_GRADIENTS(vector, ctx, type, first, count)                                          \
-    do {                                                                                           \
-        if ((type) == AT_F32)                                                                      \
-            AT_FOR_VECTORS(vector, ctx, AT_F32, first, count);                                     \
-        else if ((type) == AT_BF16)                                                                \
-            AT_FOR_VECTORS(vector, ctx, AT_BF16, first, count);                                    \
-        else                                                                                       \
-            AT_FOR_VECTORS(vector, ctx, AT_F16, first, count);                                     \
+#define AT_FOR_GRADIENTS(vector, ctx, type, first, count)       \
+    do {                                                        \
+        if ((type) == AT_F32)                                   \
+            AT_FOR_VECTORS(vector, ctx, AT_F32, first, count);  \
+        else if ((type) == AT_BF16)                             \
+            AT_FOR_VECTORS(vector, ctx, AT_BF16, first, count); \
+        else                                                    \
+            AT_FOR_VECTORS(vector, ctx, AT_F16, first, count);  \
     } while (0)
 
 /* low = w rounded: all that is left of a step that is left out. */
@@ -57,7 +57,8 @@ AT_INLINE void at_low_run(void *ctx, const int64_t *first, int64_t count)
     const at_view *const *views = ctx;
     for (int64_t i = 0; i < count; i += AT_LANES) {
         int n = count - i < AT_LANES ? (int)(count - i) : AT_LANES;
-        at_low_store(views[1], first[1] + i, at_lanes_load(views[0]->data, first[0] + i, AT_F32, n), n);
+        at_low_store(views[1], first[1] + i, at_lanes_load(views[0]->data, first[0] + i, AT_F32, n),
+                     n);
     }
 }
 

@@ -72,7 +72,8 @@ at_reduce_walk at_reduce_walk_of(const at_reduce_args *a)
         return (at_reduce_walk){ rows, 0, 1, 0, cols, pitch, false };
     case AT_OVER_POSITIONS:
         groups = a->x.size[0];
-        return (at_reduce_walk){ groups, rows / groups * pitch, rows / groups, pitch, cols, 0, true };
+        return (
+            at_reduce_walk){ groups, rows / groups * pitch, rows / groups, pitch, cols, 0, true };
     case AT_OVER_LEADING:
         groups = at_rows(&a->y);
         if (dense)

@@ -5,9 +5,9 @@
 
 #include "kernels/ops.h"
 
-/* 'groups' stretches of memory, 'group_step' elements apart. Down: each group is 'rows' rows, 'step'
- * apart, that are added up to one row of 'cols'. Otherwise each group is a row of 'cols' elements,
- * 'pitch' apart, that are added up to a number. */
+/* 'groups' stretches of memory, 'group_step' elements apart. Down: each group is 'rows' rows,
+ * 'step' apart, that are added up to one row of 'cols'. Otherwise each group is a row of 'cols'
+ * elements, 'pitch' apart, that are added up to a number. */
 typedef struct at_reduce_walk {
     int64_t groups, group_step, rows, step, cols, pitch;
     bool down;
@@ -38,7 +38,7 @@ static inline int64_t at_reduce_pieces(const at_reduce_walk *w)
     return (w->cols + AT_REDUCE_ALONG - 1) / AT_REDUCE_ALONG;
 }
 
-/* Sums of parts: floats of a row's width for each block when going down, a double for each piece. */
+/* Sums of parts: going down, floats of a row's width for each block; else a double a piece. */
 static inline size_t at_reduce_scratch(const at_reduce_walk *w, int over)
 {
     if (w->down)

@@ -1,6 +1,6 @@
-/* reduce_simd.c -- bound by memory: x is read once. Going down, four rows at a time are added to a row of
- * sums that stays in the core's first cache; along a row, sums are kept in doubles. Broadcasting
- * writes rows that are converted once, or a pattern of short ones. */
+/* reduce_simd.c -- bound by memory: x is read once. Going down, four rows at a time are added to a
+ * row of sums that stays in the core's first cache; along a row, sums are kept in doubles.
+ * Broadcasting writes rows that are converted once, or a pattern of short ones. */
 #include "kernels/reduce.h"
 
 #include "kernels/convert.h"
@@ -105,8 +105,7 @@ static void finish_down(const job *j, int64_t g, int64_t first, int64_t n, const
             for (int64_t i = 0; i < m; i++)
                 total[i] += (double)sums[k * step + begin + i];
         for (int64_t i = 0; i < m; i++)
-            y[begin + i] =
-                (float)(total[i] / j->count + (acc ? (double)acc[begin + i] : 0));
+            y[begin + i] = (float)(total[i] / j->count + (acc ? (double)acc[begin + i] : 0));
     }
 }
 
@@ -208,7 +207,7 @@ AT_INLINE double sum_of_type(int kind, at_dtype type, const void *x, int64_t n)
 static double sum_of_kind(int kind, at_dtype type, const void *x, int64_t n)
 {
     return kind == AT_SUM_SQUARES ? sum_of_type(AT_SUM_SQUARES, type, x, n)
-                                     : sum_of_type(AT_SUM, type, x, n);
+                                  : sum_of_type(AT_SUM, type, x, n);
 }
 
 static void finish_along(const job *j, int64_t i, double sum)
@@ -282,9 +281,9 @@ static void fill_pattern(const broadcast_job *j, int64_t s, char *pattern)
     at_dtype to = j->a->y.dtype;
     int64_t n = j->map.period, all = AT_PATTERN + n;
     size_t bytes = at_dtype_bytes(to);
-    AT_SIMD(at_convert)(pattern, to,
-                        (const char *)x->data + (size_t)(s * j->map.pitch) * at_dtype_bytes(x->dtype),
-                        x->dtype, n, j->scale);
+    AT_SIMD(at_convert)
+    (pattern, to, (const char *)x->data + (size_t)(s * j->map.pitch) * at_dtype_bytes(x->dtype),
+     x->dtype, n, j->scale);
     for (int64_t have = n; have < all; have *= 2)
         memcpy(pattern + (size_t)have * bytes, pattern,
                (size_t)(have < all - have ? have : all - have) * bytes);
@@ -305,9 +304,9 @@ static void broadcast_part(void *ctx, int64_t begin, int64_t end, int worker)
         n = at_spread_run(m, e, end);
         if (!m->period) {
             int64_t first = s * m->pitch + e % m->cols;
-            AT_SIMD(at_convert)(to, y->dtype,
-                                (const char *)x->data + (size_t)first * at_dtype_bytes(x->dtype),
-                                x->dtype, n, j->scale);
+            AT_SIMD(at_convert)
+            (to, y->dtype, (const char *)x->data + (size_t)first * at_dtype_bytes(x->dtype),
+             x->dtype, n, j->scale);
             continue;
         }
         if (s != patterned)

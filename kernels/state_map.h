@@ -1,17 +1,18 @@
 /* state_map.h -- states of one byte: which number a code stands for, and which code is nearest.
  *
- * A block of AT_STATE_BLOCK numbers shares a scale, its largest magnitude; a code is a magnitude between
- * 0 and 1 of that. Codes are dense near 1 and thin out downwards, as in a dynamic tree: with n bits,
- * code k, K = k + 1 = 2^i (1 + f) and 0 <= f < 1,
+ * A block of AT_STATE_BLOCK numbers shares a scale, its largest magnitude; a code is a magnitude
+ * between 0 and 1 of that. Codes are dense near 1 and thin out downwards, as in a dynamic tree:
+ * with n bits, code k, K = k + 1 = 2^i (1 + f) and 0 <= f < 1,
  *
  *     value(k) = 8^(i - n) (1 + 7 f)
  *
- * so each of n segments spans a factor of 8 in 2^i even steps, and the last code is 1. Every value is a
- * dyadic fraction, exact in f32. First moments are a sign (bit 7) and n = 7 bits, where code 0 is 0.
- * Second moments are n = 8 bits and never 0: a small one cannot turn a step into a division by eps.
+ * so each of n segments spans a factor of 8 in 2^i even steps, and the last code is 1. Every
+ * value is a dyadic fraction, exact in f32. First moments are a sign (bit 7) and n = 7 bits,
+ * where code 0 is 0. Second moments are n = 8 bits and never 0: a small one cannot turn a step
+ * into a division by eps.
  *
- * In each segment k is a linear function of the value, so rounding it rounds to the nearest code. All
- * arithmetic is f32 without fused products: every variant finds the same code. */
+ * In each segment k is a linear function of the value, so rounding it rounds to the nearest
+ * code. All arithmetic is f32 without fused products: every variant finds the same code. */
 #ifndef AT_KERNELS_STATE_MAP_H
 #define AT_KERNELS_STATE_MAP_H
 
@@ -87,8 +88,8 @@ static inline int at_state_code(float x4, int bits)
     return (int)(x * at_state_slope(bits, i) + at_state_offset(bits, i));
 }
 
-/* The scale of a block, and what its numbers are multiplied with to become x4. A block without a number
- * worth keeping has scale 0 and is 0. */
+/* The scale of a block, and what its numbers are multiplied with to become x4. A block without a
+ * number worth keeping has scale 0 and is 0. */
 static inline float at_state_scale(float largest)
 {
     return largest < 0x1p-100f ? 0 : largest;

@@ -53,7 +53,8 @@ static double slope(int kind, double x, double a, double b)
     switch ((at_unary_kind)kind) {
     case AT_SILU: s = sigmoid(x); return s * (1 + x * (1 - s));
     case AT_GELU:
-        return 0.5 * (1 + erf(x * M_SQRT1_2)) + x * exp(-0.5 * x * x) * M_2_SQRTPI * 0.5 * M_SQRT1_2;
+        return 0.5 * (1 + erf(x * M_SQRT1_2)) +
+               x * exp(-0.5 * x * x) * M_2_SQRTPI * 0.5 * M_SQRT1_2;
     case AT_QUICK_GELU: s = sigmoid(1.702 * x); return s * (1 + 1.702 * x * (1 - s));
     case AT_RELU: return x > 0;
     case AT_SIGMOID: s = sigmoid(x); return s * (1 - s);

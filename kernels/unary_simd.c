@@ -64,8 +64,8 @@ AT_INLINE void row_of(int kind, at_dtype type, void *y, const void *x, const voi
     at_vf_store_n(y, i, type, v, rest);
 }
 
-AT_INLINE void row_of_type(int kind, at_dtype type, void *y, const void *x, const void *dy, int64_t n,
-                           at_vf a, at_vf b)
+AT_INLINE void row_of_type(int kind, at_dtype type, void *y, const void *x, const void *dy,
+                           int64_t n, at_vf a, at_vf b)
 {
     if (type == AT_F32)
         row_of(kind, AT_F32, y, x, dy, n, a, b);
@@ -75,10 +75,10 @@ AT_INLINE void row_of_type(int kind, at_dtype type, void *y, const void *x, cons
         row_of(kind, AT_F16, y, x, dy, n, a, b);
 }
 
-AT_INLINE void row_of_kind(int kind, at_dtype type, void *y, const void *x, const void *dy, int64_t n,
-                           at_vf a, at_vf b)
+AT_INLINE void row_of_kind(int kind, at_dtype type, void *y, const void *x, const void *dy,
+                           int64_t n, at_vf a, at_vf b)
 {
-#define ROW(KIND)                                                                                  \
+#define ROW(KIND) \
     case KIND: row_of_type(KIND, type, y, x, dy, n, a, b); break
     switch ((at_unary_kind)kind) {
         ROW(AT_SILU);
@@ -128,6 +128,7 @@ at_status AT_SIMD(at_unary_bwd)(const void *args, const at_prepared *p, const at
 {
     at_unary_bwd_args a = *(const at_unary_bwd_args *)args;
     (void)p;
-    at_parallel_runs(l->stream, (const at_view *const[]){ &a.dx, &a.x, &a.dy }, 3, backward_run, &a);
+    at_parallel_runs(l->stream, (const at_view *const[]){ &a.dx, &a.x, &a.dy }, 3, backward_run,
+                     &a);
     return AT_OK;
 }

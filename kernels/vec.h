@@ -38,91 +38,17 @@ AT_INLINE at_vf at_vf_set(float x)
     return x - (at_vf){ 0 };
 }
 
-/* a * b + c: one rounding where the machine has it (AVX2 and up always do). */
-AT_INLINE at_vf at_vf_fma(at_vf a, at_vf b, at_vf c)
-{
 #if defined(__AVX512F__)
-    return (at_vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#include "kernels/vec_avx512.h"
 #elif defined(__AVX2__)
-    return (at_vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#include "kernels/vec_avx2.h"
 #else
-    return a * b + c;
+#include "kernels/vec_plain.h"
 #endif
-}
-
-/* mask ? a : b, mask from a comparison */
-AT_INLINE at_vf at_vf_select(at_vi mask, at_vf a, at_vf b)
-{
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    return (at_vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
-#else
-    return (at_vf)((mask & (at_vi)a) | (~mask & (at_vi)b));
-#endif
-}
-
-/* As the machine's instruction: b where either is not a number. */
-AT_INLINE at_vf at_vf_max(at_vf a, at_vf b)
-{
-#if defined(__AVX512F__)
-    return (at_vf)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
-    return (at_vf)_mm256_max_ps((__m256)a, (__m256)b);
-#else
-    return at_vf_select(a > b, a, b);
-#endif
-}
-
-AT_INLINE at_vf at_vf_min(at_vf a, at_vf b)
-{
-#if defined(__AVX512F__)
-    return (at_vf)_mm512_min_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
-    return (at_vf)_mm256_min_ps((__m256)a, (__m256)b);
-#else
-    return at_vf_select(a < b, a, b);
-#endif
-}
 
 AT_INLINE at_vf at_vf_abs(at_vf x)
 {
     return (at_vf)((at_vi)x & 0x7fffffff);
-}
-
-AT_INLINE at_vf at_vf_sqrt(at_vf x)
-{
-#if defined(__AVX512F__)
-    return (at_vf)_mm512_sqrt_ps((__m512)x);
-#elif defined(__AVX2__)
-    return (at_vf)_mm256_sqrt_ps((__m256)x);
-#else
-    at_vf y;
-    for (int i = 0; i < AT_LANES; i++)
-        y[i] = sqrtf(x[i]);
-    return y;
-#endif
-}
-
-/* Sum of the lanes, always in the same order: lanes i and i + n, n = AT_LANES / 2, ..., 2, 1. */
-AT_INLINE float at_vf_sum(at_vf x)
-{
-#if defined(__AVX2__)
-#if defined(__AVX512F__)
-    __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)x),
-                                _mm512_extractf32x8_ps((__m512)x, 1));
-#else
-    __m256 half = (__m256)x;
-#endif
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-#else
-    float t[AT_LANES];
-    memcpy(t, &x, sizeof t);
-    for (int n = AT_LANES / 2; n > 0; n /= 2)
-        for (int i = 0; i < n; i++)
-            t[i] += t[i + n];
-    return t[0];
-#endif
 }
 
 AT_INLINE float at_vf_largest(at_vf x)
@@ -136,80 +62,6 @@ AT_INLINE float at_vf_largest(at_vf x)
 }
 
 /* --- loads and stores: any alignment, f32, bf16 or f16 in memory, floats in registers --------- */
-
-/* The intrinsics, because gcc 12 widens a vector half by half: twice as slow where bf16 is read. */
-AT_INLINE at_vf at_vf_of_bf16(at_vh h)
-{
-#if defined(__AVX512F__)
-    return (at_vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
-#elif defined(__AVX2__)
-    return (at_vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
-#else
-    return (at_vf)(__builtin_convertvector(h, at_vu) << 16);
-#endif
-}
-
-/* The upper half of every lane: what bf16 is, without rounding. */
-AT_INLINE at_vh at_vh_of_upper(at_vf x)
-{
-    at_vu u = (at_vu)x >> 16;
-#if defined(__AVX512F__)
-    return (at_vh)_mm512_cvtepi32_epi16((__m512i)u);
-#elif defined(__AVX2__)
-    __m256i p = _mm256_packus_epi32((__m256i)u, (__m256i)u);
-    return (at_vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(p, 0x08));
-#else
-    return __builtin_convertvector(u, at_vh);
-#endif
-}
-
-AT_INLINE at_vh at_bf16_of_vf(at_vf x)
-{
-    at_vu u = (at_vu)x;
-    at_vu rounded = u + 0x7fffu + ((u >> 16) & 1u);
-#if defined(__AVX512F__)
-    __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
-    rounded = (at_vu)_mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u,
-                                          _mm512_set1_epi32(0x400000));
-    return (at_vh)_mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)rounded, 16));
-#else
-    rounded = (at_vu)at_vf_select(x != x, (at_vf)(u | 0x400000u), (at_vf)rounded) >> 16;
-#if defined(__AVX2__)
-    __m256i p = _mm256_packus_epi32((__m256i)rounded, (__m256i)rounded);
-    return (at_vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(p, 0x08));
-#else
-    return __builtin_convertvector(rounded, at_vh);
-#endif
-#endif
-}
-
-AT_INLINE at_vf at_vf_of_f16(at_vh h)
-{
-#if defined(__AVX512F__)
-    return (at_vf)_mm512_cvtph_ps((__m256i)h);
-#elif defined(__AVX2__)
-    return (at_vf)_mm256_cvtph_ps((__m128i)h);
-#else
-    at_vf y;
-    for (int i = 0; i < AT_LANES; i++)
-        y[i] = at_f16_to_f32(h[i]);
-    return y;
-#endif
-}
-
-AT_INLINE at_vh at_f16_of_vf(at_vf x)
-{
-#if defined(__AVX512F__)
-    return (at_vh)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT);
-#elif defined(__AVX2__)
-    return (at_vh)_mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT);
-#else
-    at_vh h;
-    for (int i = 0; i < AT_LANES; i++)
-        h[i] = at_f16_from_f32(x[i]);
-    return h;
-#endif
-}
 
 /* AT_LANES elements from element i of an array of 'type' (f32, bf16, f16). Call it with a constant
  * type: the switch is then gone. */
@@ -246,17 +98,32 @@ AT_INLINE void at_vf_store_exact(void *p, int64_t i, at_dtype type, at_vf x)
     memcpy((uint16_t *)p + i, &h, sizeof h);
 }
 
-/* The first n < AT_LANES elements; the other lanes are 'rest'. */
+/* at_vf_load_n: the first n < AT_LANES elements; the other lanes are 'rest'. at_vf_store_n: the
+ * first n lanes. */
+#if defined(__AVX512F__)
 AT_INLINE at_vf at_vf_load_n(const void *p, int64_t i, at_dtype type, int n, float rest)
 {
-#if defined(__AVX512F__)
     const __mmask16 mask = (__mmask16)((1u << n) - 1u);
     if (type == AT_F32)
         return (at_vf)_mm512_mask_loadu_ps(_mm512_set1_ps(rest), mask, (const float *)p + i);
     at_vh h = (at_vh)_mm256_maskz_loadu_epi16(mask, (const uint16_t *)p + i);
     at_vf x = type == AT_BF16 ? at_vf_of_bf16(h) : at_vf_of_f16(h);
     return (at_vf)_mm512_mask_mov_ps(_mm512_set1_ps(rest), mask, (__m512)x);
+}
+
+AT_INLINE void at_vf_store_n(void *p, int64_t i, at_dtype type, at_vf x, int n)
+{
+    const __mmask16 mask = (__mmask16)((1u << n) - 1u);
+    if (type == AT_F32) {
+        _mm512_mask_storeu_ps((float *)p + i, mask, (__m512)x);
+        return;
+    }
+    at_vh h = type == AT_BF16 ? at_bf16_of_vf(x) : at_f16_of_vf(x);
+    _mm256_mask_storeu_epi16((uint16_t *)p + i, mask, (__m256i)h);
+}
 #else
+AT_INLINE at_vf at_vf_load_n(const void *p, int64_t i, at_dtype type, int n, float rest)
+{
     at_vf x = at_vf_set(rest);
     at_vh h = { 0 };
     if (type == AT_F32) {
@@ -270,20 +137,10 @@ AT_INLINE at_vf at_vf_load_n(const void *p, int64_t i, at_dtype type, int n, flo
     for (int k = 0; k < AT_LANES; k++)
         x[k] = k < n ? x[k] : rest;
     return x;
-#endif
 }
 
 AT_INLINE void at_vf_store_n(void *p, int64_t i, at_dtype type, at_vf x, int n)
 {
-#if defined(__AVX512F__)
-    const __mmask16 mask = (__mmask16)((1u << n) - 1u);
-    if (type == AT_F32) {
-        _mm512_mask_storeu_ps((float *)p + i, mask, (__m512)x);
-        return;
-    }
-    at_vh h = type == AT_BF16 ? at_bf16_of_vf(x) : at_f16_of_vf(x);
-    _mm256_mask_storeu_epi16((uint16_t *)p + i, mask, (__m256i)h);
-#else
     if (type == AT_F32) {
         for (int k = 0; k < n; k++)
             ((float *)p)[i + k] = x[k];
@@ -292,8 +149,8 @@ AT_INLINE void at_vf_store_n(void *p, int64_t i, at_dtype type, at_vf x, int n)
     at_vh h = type == AT_BF16 ? at_bf16_of_vf(x) : at_f16_of_vf(x);
     for (int k = 0; k < n; k++)
         ((uint16_t *)p)[i + k] = h[k];
-#endif
 }
+#endif
 
 /* --- bytes: pixels as integers, one in each lane ---------------------------------------------- */
 
@@ -414,15 +271,7 @@ AT_INLINE at_vf at_vf_exp(at_vf x)
     p = at_vf_fma(p, r, at_vf_set(0.499999931f));
     p = at_vf_fma(p, r, at_vf_set(1.0f));
     p = at_vf_fma(p, r, at_vf_set(1.0f));
-#if defined(__AVX512F__)
-    __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
-    return (at_vf)_mm512_maskz_scalef_ps(kept, (__m512)p, (__m512)n);
-#else
-    /* 2^n as 2^(n - 1) twice, because n may reach 128; at n = -126 the half has no exponent left: 0.
-     * The bits of t are those of magic plus n. */
-    at_vf half = (at_vf)(((at_vi)t - (0x4b400000 - 126)) << 23);
-    return p * half + p * half;
-#endif
+    return at_vf_exp_end(x, p, n);
 }
 
 AT_INLINE at_vf at_vf_sigmoid(at_vf x)

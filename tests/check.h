@@ -44,7 +44,7 @@ typedef struct at_check {
     uint64_t seed;
     const char *only_variant; /* substring, or NULL */
     int verbose;
-    int runs, failures; /* filled in */
+    int runs, failures;                                  /* filled in */
     void (*report)(struct at_check *, const char *line); /* where failures are said; NULL: stdout */
 } at_check;
 
@@ -52,6 +52,16 @@ typedef struct at_check {
 void check_case(at_check *c, const at_op *op, const at_case *k, at_dtype dtype);
 /* Analytic gradients of the case's op, built by the engine in f64, against central differences. */
 void check_gradients(at_check *c, const at_op *op, const at_case *k);
+
+/* Times every variant of every op, or of 'op', at the rows of kernels/shapes.def or at 'text', and
+ * prints what comes out. Returns the exit status of the program. */
+typedef struct check_bench_options {
+    const char *op, *text, *dtype,
+        *isa;            /* NULL: every op, its shapes, the faster type, all there is */
+    const char *variant; /* substring, or NULL */
+    int threads;         /* 0: one per core */
+} check_bench_options;
+int check_bench(const check_bench_options *o);
 
 void check_fail(at_check *c, const char *fmt, ...) AT_PRINTF(2, 3);
 

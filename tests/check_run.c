@@ -497,6 +497,14 @@ static void check_candidate(job *j)
                j->exact ? " exact" : "", j->constants ? " packed" : "");
 }
 
+/* A variant that cannot give every optional output is checked without any. */
+static void drop_optional(job *j)
+{
+    for (int i = 0; i < j->op->n_operands; i++)
+        if (j->op->operands[i].role == AT_OUT && (j->op->operands[i].flags & AT_OPTIONAL))
+            *operand(&j->got, i) = (at_view){ 0 };
+}
+
 static void check_variant(job *j)
 {
     const at_variant *v = j->v;
@@ -508,7 +516,13 @@ static void check_variant(job *j)
         j->constants = m & 4 ? weights_of(j->op) : 0;
         if ((j->exact && !(v->flags & AT_ROWS_WHEN_EXACT)) || ((m & 4) && !j->constants))
             continue;
+        j->got = *j->inputs;
         set_allocate(&j->got, j->pitched);
+        if (!at_variant_usable(v, j->got.args, &j->c->caps, j->exact)) {
+            set_free(&j->got);
+            drop_optional(j);
+            set_allocate(&j->got, j->pitched);
+        }
         if (at_variant_usable(v, j->got.args, &j->c->caps, j->exact)) {
             int n = v->candidates ? v->candidates(j->got.args) : 1;
             for (j->candidate = 0; j->candidate < n; j->candidate++)

@@ -24,7 +24,7 @@ static const struct {
 
 typedef struct options {
     const char *op, *isa, *text, *dtype;
-    bool list, gradients, help;
+    bool list, gradients, bench, help;
     at_check check;
 } options;
 
@@ -34,6 +34,7 @@ static int usage(FILE *out)
           "Proves every variant of every op (or of OP) against its reference.\n"
           "  --list           every op with its variants, and which of them run here\n"
           "  --gradients      gradients of every op against finite differences in f64\n"
+          "  --bench          how fast every variant is at the models' shapes, or at --case\n"
           "  --isa LEVEL      use nothing beyond plain, avx2, avx512, avx512_bf16, amx\n"
           "  --variant TEXT   only variants whose name contains TEXT\n"
           "  --case TEXT      one case instead of the op's list: \"x=2,8,8,32 kind=silu\"\n"
@@ -51,6 +52,7 @@ static bool take_flag(options *o, const char *arg)
         bool *flag;
     } flags[] = { { "--list", &o->list },
                   { "--gradients", &o->gradients },
+                  { "--bench", &o->bench },
                   { "--help", &o->help } };
     for (size_t i = 0; i < AT_COUNT(flags); i++)
         if (!strcmp(arg, flags[i].name))
@@ -157,6 +159,12 @@ int main(int argc, char **argv)
         list_ops(&o);
         return 0;
     }
+    if (o.bench)
+        return check_bench(&(check_bench_options){ .op = o.op,
+                                                   .text = o.text,
+                                                   .dtype = o.dtype,
+                                                   .isa = o.isa,
+                                                   .variant = o.check.only_variant });
     at_cpu_limit(o.check.caps.has);
     printf("checkop: seed %llu\n", (unsigned long long)o.check.seed);
     const at_case one[] = { { .text = o.text, .types = 15 }, { 0 } };

@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
-/* 'hyper' is drawn from one range: learning rate, bias corrections and factor alike. Factor 0 leaves
- * weights and states as they are, whatever the gradient holds. */
+/* 'hyper' is drawn from one range: learning rate, bias corrections and factor alike. Factor 0
+ * leaves weights and states as they are, whatever the gradient holds. */
 AT_CASES(adamw) = {
     { "w=1 m=1 v=1 g=1 hyper=4 beta1=0.9 beta2=0.999 eps=1e-8 decay=0.01", "v=0:1 hyper=0.1:1",
       .gradients = "-" },

@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
-/* Halves shorter than a vector, a vector and a bit, longer than a part; gates where gelu saturates. */
+/* Halves shorter than a vector, a vector and a bit, longer than a part; gates where gelu
+ * saturates. */
 AT_CASES(geglu) = {
     { "x=1,2", .gradients = "x" },
     { "x=3,10", "x=-3:3", .gradients = "x" },
@@ -8,7 +9,8 @@ AT_CASES(geglu) = {
     { "x=2,3,64", "x=-40:40", .gradients = "-" },
     { "x=2,3,20000", "x=-4:4", .gradients = "-" },
     { "x=2,9,7,258", "x=-4:4", .gradients = "-" },
-    { "x=3,74 y_scale=1", "x=-8:8 y_scale=0.02:0.1", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
+    { "x=3,74 y_scale=1", "x=-8:8 y_scale=0.02:0.1", .types = CHECK_F32 | CHECK_BF16,
+      .gradients = "-" },
     { NULL },
 };
 

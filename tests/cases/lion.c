@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
-/* Nearly opposite momentum and gradient: the sign must be right, it is worth twice the learning rate. */
+/* Nearly opposite momentum and gradient: the sign must be right, it is worth twice the learning
+ * rate. */
 AT_CASES(lion) = {
     { "w=1 m=1 g=1 hyper=4 beta1=0.9 beta2=0.99", "hyper=0.01:1", .gradients = "-" },
     { "w=37 m=37 g=37 hyper=4 beta1=0.9 beta2=0.99 decay=0.1 low=f16", "hyper=0.01:1",
