@@ -212,8 +212,7 @@ static void print_choices(const findings *f)
     printf("\nAt SDXL's shapes, 1024x1024, in %s:\n", at_dtype_name(f->dtype));
     for (size_t i = 0; i < AT_COUNT(questions); i++) {
         const choice *c = &f->choices[i];
-        snprintf(text, sizeof text, "%-24s %s", c->variant ? c->variant : "nothing", c->why);
-        line(c->what, text);
+        printf("%-14s %-24s %s\n", c->what, c->variant ? c->variant : "nothing", c->why);
     }
 }
 

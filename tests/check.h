@@ -56,10 +56,11 @@ void check_gradients(at_check *c, const at_op *op, const at_case *k);
 /* Times every variant of every op, or of 'op', at the rows of kernels/shapes.def or at 'text', and
  * prints what comes out. Returns the exit status of the program. */
 typedef struct check_bench_options {
-    const char *op, *text, *dtype,
-        *isa;            /* NULL: every op, its shapes, the faster type, all there is */
-    const char *variant; /* substring, or NULL */
-    int threads;         /* 0: one per core */
+    const char *op, *text; /* NULL: every op, at its shapes */
+    const char *dtype;     /* NULL: the one that is faster here */
+    const char *isa;       /* NULL: all there is */
+    const char *variant;   /* substring, or NULL */
+    int threads;           /* 0: one per core */
 } check_bench_options;
 int check_bench(const check_bench_options *o);
 

@@ -11,7 +11,7 @@ static const double ref_flops_max = 2e9, seconds_each = 0.3;
 
 typedef struct timed {
     const at_variant *variant;
-    double us;
+    double seconds;
 } timed;
 
 typedef struct bench_run {
@@ -31,30 +31,41 @@ static bool left_out(const bench_run *r, const at_op *op, const at_variant *v, c
     return v == &op->variants[op->n_variants - 1] && cost.flops > ref_flops_max;
 }
 
-/* Times the variants from v on, the last first, so that each can be compared with the next. */
-static at_status time_variants(bench_run *r, at_bench *b, const at_op *op, at_error *err)
+static void print_times(const bench_run *r, const at_op *op, const void *args, const timed *t,
+                        int n)
 {
-    const void *args = at_bench_args(b);
     at_cost cost = at_op_cost(op, args);
     double roofline = at_machine_roofline(&r->machine, cost, at_machine_dtype_of(op, args));
-    timed previous = { NULL, 0 };
-    for (int i = 0; i < op->n_variants; i++) {
+    for (int i = 0; i < n; i++) {
+        double seconds = t[i].seconds;
+        printf("  %-32s %11.1f us %9.1f GFLOP/s %8.2f GB/s %5.0f %%", t[i].variant->name,
+               seconds * 1e6, cost.flops / seconds / 1e9, cost.bytes / seconds / 1e9,
+               100 * roofline / seconds);
+        if (i + 1 < n)
+            printf("  %.2f x the next", t[i + 1].seconds / seconds);
+        putchar('\n');
+    }
+}
+
+static at_status time_variants(bench_run *r, at_bench *b, const at_op *op, at_error *err)
+{
+    enum { VARIANTS_MAX = 32 };
+    timed times[VARIANTS_MAX];
+    int n = 0;
+    const void *args = at_bench_args(b);
+    at_cost cost = at_op_cost(op, args);
+    at_status status = AT_OK;
+    for (int i = 0; i < op->n_variants && n < VARIANTS_MAX && status == AT_OK; i++) {
         const at_variant *v = &op->variants[i];
         at_timing t;
         if (left_out(r, op, v, args, cost))
             continue;
-        at_status status = at_bench_time(b, v, seconds_each, &t, err);
-        if (status != AT_OK)
-            return status;
-        if (previous.variant)
-            printf("  %s is %.2f x as fast as %s\n", previous.variant->name,
-                   t.seconds * 1e6 / previous.us, v->name);
-        printf("  %-32s %11.1f us %9.1f GFLOP/s %8.2f GB/s %5.0f %%\n", v->name, t.seconds * 1e6,
-               cost.flops / t.seconds / 1e9, cost.bytes / t.seconds / 1e9,
-               100 * roofline / t.seconds);
-        previous = (timed){ v, t.seconds * 1e6 };
+        status = at_bench_time(b, v, seconds_each, &t, err);
+        times[n++] = (timed){ v, t.seconds };
     }
-    return AT_OK;
+    if (status == AT_OK)
+        print_times(r, op, args, times, n);
+    return status;
 }
 
 static at_status bench_shape(bench_run *r, const at_op *op, const char *where, const char *text,
