@@ -1,4 +1,5 @@
-/* bench.c -- atelier bench ops: every op at the models' shapes, beside what the machine can reach. */
+/* bench.c -- atelier bench ops: every op at the models' shapes, beside what the machine can
+ * reach. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ static at_parsed parse(options *o, int argc, char **argv)
     return AT_PARSED_WRONG;
 }
 
-/* --- what was asked for ---------------------------------------------------------------------------- */
+/* --- what was asked for ----------------------------------------------------------------------- */
 
 static bool has_variant(const at_op *op, const char *name)
 {
@@ -160,7 +161,7 @@ static at_status collect(session *s, at_error *err)
                                      s->o->op ? s->o->op : "any op");
 }
 
-/* --- timing ------------------------------------------------------------------------------------------ */
+/* --- timing ----------------------------------------------------------------------------------- */
 
 static const at_variant *choose(const session *s, const request *r, const void *args, at_error *err)
 {

@@ -53,8 +53,8 @@ typedef struct at_usage {
 
 typedef enum at_parsed { AT_PARSED, AT_PARSED_HELP, AT_PARSED_WRONG } at_parsed;
 
-/* Takes options and up to 'max' plain words, the rest NULL. Prints help or the sentence that says what
- * is wrong. */
+/* Takes options and up to 'max' plain words, the rest NULL. Prints help or the sentence that says
+ * what is wrong. */
 at_parsed at_options_parse(const at_usage *usage, int argc, char **argv, const char **words,
                            int max);
 /* The exit status of a command that ends after parsing. */

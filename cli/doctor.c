@@ -51,7 +51,7 @@ typedef struct findings {
     choice choices[AT_COUNT(questions)];
 } findings;
 
-/* --- finding out ------------------------------------------------------------------------------------- */
+/* --- finding out ------------------------------------------------------------------------------ */
 
 static void find_precision(findings *f)
 {
@@ -150,7 +150,7 @@ static at_status find_out(findings *f, const options *o, at_error *err)
     return AT_OK;
 }
 
-/* --- in words ------------------------------------------------------------------------------------------ */
+/* --- in words --------------------------------------------------------------------------------- */
 
 static void line(const char *name, const char *text)
 {
@@ -225,7 +225,7 @@ static void print_words(const findings *f)
     print_choices(f);
 }
 
-/* --- as JSON ------------------------------------------------------------------------------------------- */
+/* --- as JSON ---------------------------------------------------------------------------------- */
 
 static json_t *instructions_json(const findings *f)
 {

@@ -1,4 +1,5 @@
-/* libraries.h -- the libraries that this program is linked with, and what they say about themselves. */
+/* libraries.h -- the libraries that this program is linked with, and what they say about
+ * themselves. */
 #ifndef AT_CLI_LIBRARIES_H
 #define AT_CLI_LIBRARIES_H
 

@@ -34,7 +34,7 @@ static at_view *operand(at_bench *b, int i)
     return at_operand_of(b->op, b->args, i);
 }
 
-/* --- what the inputs are filled with ---------------------------------------------------------------- */
+/* --- what the inputs are filled with ---------------------------------------------------------- */
 
 typedef struct range {
     double low, high;
@@ -54,8 +54,8 @@ static const struct {
     { "u", { 0, 1 } },           { "strength", { 0, 1 } },    { "pos", { 0, 0 } },
 };
 
-/* Inputs whose numbers say how far another operand goes: up to 'axis' of 'of' (from the end if it is
- * negative), which comes first wherever an op has it. */
+/* Inputs whose numbers say how far another operand goes: up to 'axis' of 'of' (from the end if it
+ * is negative), which comes first wherever an op has it. */
 static const struct {
     const char *name, *of;
     int axis;
@@ -110,8 +110,8 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 33;
 }
 
-/* A block of numbers, laid end to end: drawing each one would take longer than many an op. Its length
- * divides no size that models have, so rows differ. */
+/* A block of numbers, laid end to end: drawing each one would take longer than many an op. Its
+ * length divides no size that models have, so rows differ. */
 static at_status fill(at_bench *b, int i, at_error *err)
 {
     enum { PERIOD = 65521 };
@@ -135,7 +135,7 @@ static at_status fill(at_bench *b, int i, at_error *err)
     return AT_OK;
 }
 
-/* --- the call ------------------------------------------------------------------------------------------ */
+/* --- the call --------------------------------------------------------------------------------- */
 
 /* Sizes come from outside here: their product must be something that can be counted. */
 static at_status check_size(const at_bench *b, int i, double *total, at_error *err)
@@ -267,7 +267,7 @@ const void *at_bench_args(const at_bench *b)
     return b->args;
 }
 
-/* --- timing -------------------------------------------------------------------------------------------- */
+/* --- timing ----------------------------------------------------------------------------------- */
 
 typedef struct call {
     const at_variant *variant;

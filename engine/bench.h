@@ -1,9 +1,9 @@
 /* bench.h -- times one op at one shape through any of its variants, outside a plan.
  *
  * A bench holds one call: args from text, inputs in device memory filled with numbers of a sensible
- * range, weights as constants, so that variants compute from their packed forms as they do in a plan.
- * Its memory lies in the device's shared arena: one bench per device at a time, and no plan between.
- * Runs follow one another on warm caches and pages, as nodes of a plan do. One thread. */
+ * range, weights as constants, so that variants compute from their packed forms as they do in a
+ * plan. Its memory lies in the device's shared arena: one bench per device at a time, and no plan
+ * between. Runs follow one another on warm caches and pages, as nodes of a plan do. One thread. */
 #ifndef AT_ENGINE_BENCH_H
 #define AT_ENGINE_BENCH_H
 
@@ -21,8 +21,8 @@ typedef struct at_timing {
 AT_API at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
                               at_dtype dtype, at_error *err);
 AT_API void at_bench_free(at_bench *b);
-/* The checks of at_bench_new() alone: shapes, sizes, memory, and a variant that can run it. Tells what
- * the call costs. */
+/* The checks of at_bench_new() alone: shapes, sizes, memory, and a variant that can run it. Tells
+ * what the call costs. */
 AT_API at_status at_bench_check(at_device *d, const at_op *op, const char *text, at_dtype dtype,
                                 at_cost *cost, at_error *err);
 /* The call's args, without addresses of forms. */

@@ -34,7 +34,7 @@ void at_machine_look(const at_device *d, at_machine *out)
     out->memory_bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* --- the loops of this processor ------------------------------------------------------------------- */
+/* --- the loops of this processor -------------------------------------------------------------- */
 
 typedef struct loops {
     at_peak_fn *f32, *bf16; /* NULL: no instructions for it */
@@ -86,7 +86,7 @@ static loops loops_of(uint32_t has)
     return l;
 }
 
-/* --- arithmetic --------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 enum { THREADS_MAX = 1024 };
 
@@ -126,8 +126,8 @@ static int64_t rounds_for(const at_stream *stream, at_peak_fn *fn, double second
     return j.rounds;
 }
 
-/* FLOP/s of all threads together: the best of many short tries, because somebody else may be using the
- * cores for a while. */
+/* FLOP/s of all threads together: the best of many short tries, because somebody else may be using
+ * the cores for a while. */
 static double measure_peak(const at_stream *stream, at_peak_fn *fn, double seconds, int tries)
 {
     double best = 0, flops;
@@ -141,11 +141,11 @@ static double measure_peak(const at_stream *stream, at_peak_fn *fn, double secon
     return best;
 }
 
-/* --- memory ---------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
-/* Total bytes touched: one that a core's own cache holds, some for shared caches (16 to 260 MB on the
- * machines seen), one for memory. On a Xeon with 260 MB of them, two threads: 73 GB/s up to 128 MiB,
- * 62 at 256 MiB, 43 from 512 MiB to 2 GiB. */
+/* Total bytes touched: one that a core's own cache holds, some for shared caches (16 to 260 MB on
+ * the machines seen), one for memory. On a Xeon with 260 MB of them, two threads: 73 GB/s up to 128
+ * MiB, 62 at 256 MiB, 43 from 512 MiB to 2 GiB. */
 static const size_t sizes[AT_MACHINE_SIZES] = { 1 << 20,   8 << 20,   32 << 20,
                                                 128 << 20, 256 << 20, 512 << 20 };
 
@@ -235,7 +235,7 @@ at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_err
     return measure_bandwidth(d, &l, bytes, out, err);
 }
 
-/* --- what can be expected of it ------------------------------------------------------------------- */
+/* --- what can be expected of it --------------------------------------------------------------- */
 
 static double best_of(const at_bandwidth *b)
 {

@@ -6,8 +6,8 @@
 
 enum { AT_MACHINE_NAME_MAX = 96, AT_MACHINE_SIZES = 6 };
 
-/* Bytes per second where 'bytes' in all are touched again and again. A copy counts what it reads and
- * what it writes; a streaming copy writes past the caches. */
+/* Bytes per second where 'bytes' in all are touched again and again. A copy counts what it reads
+ * and what it writes; a streaming copy writes past the caches. */
 typedef struct at_bandwidth {
     size_t bytes;
     double read, copy, streaming_copy;
@@ -26,25 +26,25 @@ typedef struct at_machine {
 AT_API void at_machine_name(char *name, size_t name_size);
 /* What can be known without measuring: name, cores, threads, memory. */
 AT_API void at_machine_look(const at_device *d, at_machine *out);
-/* The rest too, with all that the processor has, whatever the device is limited to; bandwidths up to a
- * working set of 'bytes' (0: beyond any cache, which takes half a gigabyte of the device's shared arena
- * and two seconds; up to 32 MB it is half a second). Only the cpu device. */
+/* The rest too, with all that the processor has, whatever the device is limited to; bandwidths up
+ * to a working set of 'bytes' (0: beyond any cache, which takes half a gigabyte of the device's
+ * shared arena and two seconds; up to 32 MB it is half a second). Only the cpu device. */
 AT_API at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err);
 
-/* Bytes per second that an op which touches 'bytes' in all can reach: the best of reading and copying
- * as many. In a cache that is more than memory gives, so an op is never praised for fitting into one.
- * 0: not measured. */
+/* Bytes per second that an op which touches 'bytes' in all can reach: the best of reading and
+ * copying as many. In a cache that is more than memory gives, so an op is never praised for fitting
+ * into one. 0: not measured. */
 AT_API double at_machine_bandwidth(const at_machine *m, double bytes);
 /* Seconds that this cost takes at the machine's peaks: the larger of its FLOPs and its bytes. */
 AT_API double at_machine_roofline(const at_machine *m, at_cost cost, at_dtype dtype);
-/* The type that an op with these args computes in: that of its first floating input whose type the op
- * leaves open, else f32. */
+/* The type that an op with these args computes in: that of its first floating input whose type the
+ * op leaves open, else f32. */
 AT_API at_dtype at_machine_dtype_of(const at_op *op, const void *args);
 
 /* The type that computes fastest here: bf16 where its dot products beat f32's. */
 AT_API at_dtype at_device_default_dtype(const at_device *d);
-/* How much faster than f32 bf16 dot products must be measured to make it the default: what is left of
- * less is eaten up by converting at the borders. */
+/* How much faster than f32 bf16 dot products must be measured to make it the default: what is left
+ * of less is eaten up by converting at the borders. */
 #define AT_BF16_WORTH 1.25
 /* bf16's FLOP/s by f32's on one thread, with these capabilities; 0: no instructions for it. Takes a
  * millisecond. */

@@ -37,7 +37,7 @@ static at_status written(FILE *out, at_error *err)
                                             : at_fail(err, AT_IO, "the profile cannot be written");
 }
 
-/* --- the table ----------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static void add(row *sum, const row *r)
 {
@@ -119,7 +119,7 @@ at_status at_profile_table(const at_plan *plan, const at_machine *machine, at_pr
     return written(out, err);
 }
 
-/* --- the trace ----------------------------------------------------------------------------------- */
+/* --- the trace -------------------------------------------------------------------------------- */
 
 static void print_string(FILE *out, const char *text)
 {

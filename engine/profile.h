@@ -1,4 +1,5 @@
-/* profile.h -- where a plan's time goes: what at_plan_profile() measured, as a table and as a trace.
+/* profile.h -- where a plan's time goes: what at_plan_profile() measured, as a table and as a
+ * trace.
  *
  * Both only read the plan; they show zeros for a plan that was never profiled. */
 #ifndef AT_ENGINE_PROFILE_H
@@ -14,12 +15,13 @@ typedef enum at_profile_rows {
     AT_PROFILE_NODES,    /* one row for each node, in order */
 } at_profile_rows;
 
-/* Count, time, share of the whole, FLOP/s, bytes/s and, where 'machine' has been measured (it may be
- * NULL), the share of the roofline: how much of the time the machine's peaks would have needed. */
+/* Count, time, share of the whole, FLOP/s, bytes/s and, where 'machine' has been measured (it may
+ * be NULL), the share of the roofline: how much of the time the machine's peaks would have
+ * needed. */
 AT_API at_status at_profile_table(const at_plan *plan, const at_machine *machine,
                                   at_profile_rows rows, FILE *out, at_error *err);
-/* The same as a trace for Perfetto or chrome://tracing: one complete event per node, with its scope as
- * category, and args, variant and rates beside it. */
+/* The same as a trace for Perfetto or chrome://tracing: one complete event per node, with its scope
+ * as category, and args, variant and rates beside it. */
 AT_API at_status at_profile_trace(const at_plan *plan, const at_machine *machine, FILE *out,
                                   at_error *err);
 

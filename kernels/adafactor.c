@@ -43,7 +43,7 @@ static double adafactor_flops(const void *args)
     return 12 * (double)at_elements(&a->w);
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 static double gradient(const at_adafactor_args *a, const at_hyper *h, int64_t r, int64_t c)
 {
@@ -107,7 +107,7 @@ static at_status adafactor_ref(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool adafactor_fits(const void *args)
 {

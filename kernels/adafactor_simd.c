@@ -34,7 +34,7 @@ static row row_of(const job *j, int64_t r, double factor)
                   .keep = at_vf_set((float)(1 - j->h.lr * (double)j->a->decay)) };
 }
 
-/* --- the means ------------------------------------------------------------------------------ */
+/* --- the means -------------------------------------------------------------------------------- */
 
 AT_INLINE void square_vector(row *x, at_dtype type, const int64_t *first, int64_t i, int n)
 {
@@ -88,7 +88,7 @@ static void root_rows(job *j)
         j->s.row_root[r] = (float)(1 / sqrt((double)means[r] / (sum / (double)j->n)));
 }
 
-/* --- the update ----------------------------------------------------------------------------- */
+/* --- the update ------------------------------------------------------------------------------- */
 
 AT_INLINE void size_vector(row *x, at_dtype type, const int64_t *first, int64_t i, int n)
 {

@@ -45,7 +45,7 @@ static double adamw8bit_flops(const void *args)
     return 24 * (double)at_elements(&a->w);
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 /* One number of a block's state. */
 static float decode(int code, float scale, int bits)
@@ -100,7 +100,7 @@ static at_status adamw8bit_ref(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool adamw8bit_fits(const void *args)
 {

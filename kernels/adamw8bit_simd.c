@@ -84,7 +84,7 @@ AT_INLINE at_vi code_of(const map *t, at_vf x4)
     return __builtin_convertvector(k, at_vi);
 }
 
-/* --- a block -------------------------------------------------------------------------------- */
+/* --- a block ---------------------------------------------------------------------------------- */
 
 typedef struct job {
     const at_adamw8bit_args *a;

@@ -73,7 +73,7 @@ static double attention_flops(const void *args)
     return at_attention_pairs(&a->q, &a->k, a->heads, a->causal) * 4 * size;
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 /* q_i . k_j of the head that begins at column 'col'; rows counted over all samples */
 double at_attention_dot(const at_view *q, int64_t i, const at_view *k, int64_t j, int64_t col,
@@ -117,7 +117,7 @@ static at_status attention_ref(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool fits_simd(const void *args)
 {

@@ -110,7 +110,7 @@ static inline int64_t at_attention_seen(const at_view *lengths, int64_t b, int64
     return seen < 0 ? 0 : seen < n ? seen : n;
 }
 
-/* --- of attention.c, for the gradient and for tests ----------------------------------------- */
+/* --- of attention.c, for the gradient and for tests ------------------------------------------- */
 
 /* What the variants on pairs of bf16 take. */
 bool at_attention_fits_pairs(const void *args);

@@ -52,7 +52,7 @@ static double attention_bwd_flops(const void *args)
     return at_attention_pairs(&a->q, &a->k, a->heads, a->causal) * 10 * size;
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 /* P and dS of one query and one key of a head; rows counted over all samples. */
 static double weigh(const at_attention_bwd_args *a, int64_t lse_row, int64_t i, int64_t query,
@@ -119,7 +119,7 @@ static at_status attention_bwd_ref(const void *args, const at_prepared *p, const
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool fits_simd(const void *args)
 {

@@ -93,7 +93,7 @@ static void carve_scratch(block *b, float *p)
     b->high = (int32_t *)p;
 }
 
-/* --- the arithmetic of one panel and one span ----------------------------------------------- */
+/* --- the arithmetic of one panel and one span ------------------------------------------------- */
 
 /* scores, dP -> P, dS for rows row .. row + n - 1. */
 AT_INLINE void weigh(const block *b, int64_t lane, int64_t row, int64_t n, const int nv,
@@ -148,7 +148,7 @@ static void add_span_to_panel(const block *b, int64_t lane, int64_t row, int64_t
         add_span(b, lane, row, n, 1);
 }
 
-/* --- one block ------------------------------------------------------------------------------ */
+/* --- one block -------------------------------------------------------------------------------- */
 
 static int64_t panel_width(const block *b, int64_t lane)
 {
@@ -278,7 +278,7 @@ static void add_blocks(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* --- delta ---------------------------------------------------------------------------------- */
+/* --- delta ------------------------------------------------------------------------------------ */
 
 AT_INLINE float dot_row(const void *x, const void *y, int64_t n, const at_dtype type)
 {

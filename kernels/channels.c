@@ -31,7 +31,8 @@ at_channels_cut at_channels_cut_of(const at_view *all, int64_t group, at_channel
     int64_t batch = all->size[0], rows = at_rows(all) / batch, cols = at_cols(all);
     at_channels_cut cut = { batch, rows, cols, cols, rows, batch };
     /* Backward reads two pictures twice. */
-    int64_t column = rows * (int64_t)at_dtype_bytes(all->dtype) * (way == AT_CHANNELS_BACKWARD ? 2 : 1);
+    int64_t column =
+        rows * (int64_t)at_dtype_bytes(all->dtype) * (way == AT_CHANNELS_BACKWARD ? 2 : 1);
     int64_t step = whole_lines(group), widest = SLAB_BYTES_MAX / column;
     if (widest < step && group * (int64_t)at_dtype_bytes(all->dtype) >= RUN_BYTES_MIN)
         step = group;

@@ -83,7 +83,8 @@ typedef struct at_channels {
      * op's own small outputs. */
     void (*finish)(const struct at_channels *, int64_t b, int64_t begin, int64_t end,
                    const at_channels_numbers *);
-    /* After backward: the sums over all samples of dz * xhat and dz, (C) each; either may be absent. */
+    /* After backward: the sums over all samples of dz * xhat and dz, (C) each; either may be
+     * absent. */
     at_view dgamma, dbeta;
 } at_channels;
 

@@ -1,13 +1,14 @@
-/* channels_bwd_simd.c -- backward: sums over positions, then dx = dz * by_dz + u * by_u + by_1,
- * u = x - centre.
+/* channels_bwd_simd.c -- backward: sums over positions, then dx = dz * by_dz + u * by_u + by_1, u =
+ * x - centre.
  *
- * dz, the gradient before the activation, is computed in both passes: that costs less than keeping it.
- * Bound by memory: x and dy are read twice (see channels.h), dx is written once. */
+ * dz, the gradient before the activation, is computed in both passes: that costs less than keeping
+ * it. Bound by memory: x and dy are read twice (see channels.h), dx is written once. */
 #include "kernels/channels_simd.h"
 
 enum {
-    ROWS = 64,   /* positions summed in f32 before they are added up in f64 */
-    CHUNK = 256, /* channels at a time, so that their sums and coefficients stay in the first cache */
+    ROWS = 64, /* positions summed in f32 before they are added up in f64 */
+    CHUNK =
+        256, /* channels at a time, so that their sums and coefficients stay in the first cache */
 };
 
 /* The coefficients of some channels. */
@@ -60,7 +61,8 @@ AT_INLINE void add_rows(at_dtype type, at_channels_act act, int rows, const pair
     at_vf scale = at_vf_load(k->of[AT_COEF_XHAT_SCALE], c, AT_F32);
     at_vf shift = at_vf_load(k->of[AT_COEF_XHAT_SHIFT], c, AT_F32);
     at_vf s = at_vf_load(dz_sum, c, AT_F32), q = at_vf_load(product_sum, c, AT_F32);
-    at_vf h = at_vf_load(xhat_sum, c, AT_F32), centre = at_vf_load(k->of[AT_COEF_CENTRE], c, AT_F32);
+    at_vf h = at_vf_load(xhat_sum, c, AT_F32),
+          centre = at_vf_load(k->of[AT_COEF_CENTRE], c, AT_F32);
     for (int r = 0; r < rows; r++) {
         at_vf u = at_vf_load_upto(p->x + (size_t)r * p->x_pitch, c, type, n) - centre;
         at_vf dy = at_vf_load_upto(p->dy + (size_t)r * p->dy_pitch, c, type, n);
@@ -184,7 +186,10 @@ static void pass_channels(const at_channels *job, bool write, int64_t row, int64
                                   (size_t)p.view->pitch * bytes, (size_t)job->dy.pitch * bytes },
                         .dx = write ? at_element(dx, row, p.first) : NULL,
                         .dx_pitch = (size_t)dx->pitch * bytes,
-                        .rows = rows, .cols = p.cols, .at = p.at, .n = n };
+                        .rows = rows,
+                        .cols = p.cols,
+                        .at = p.at,
+                        .n = n };
         if (job->act == AT_CHANNELS_SILU)
             run_piece_of(AT_CHANNELS_SILU, p.view->dtype, &j);
         else if (job->act == AT_CHANNELS_RELU)

@@ -1,7 +1,7 @@
 /* channels_simd.c -- forward: sums over positions, then y = act((x - centre) * scale + shift).
  *
- * Bound by memory: x is read twice, from a core's own cache the second time where a slab fits it, and
- * y is written once. */
+ * Bound by memory: x is read twice, from a core's own cache the second time where a slab fits it,
+ * and y is written once. */
 #include "kernels/channels_simd.h"
 
 enum {

@@ -1,5 +1,5 @@
-/* channels_simd.h -- the passes of channels.h, compiled once per instruction set. Included by *_simd.c
- * files only. */
+/* channels_simd.h -- the passes of channels.h, compiled once per instruction set. Included by
+ * *_simd.c files only. */
 #ifndef AT_KERNELS_CHANNELS_SIMD_H
 #define AT_KERNELS_CHANNELS_SIMD_H
 

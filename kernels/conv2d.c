@@ -68,8 +68,7 @@ at_conv at_conv_of_wgrad(const at_conv2d_wgrad_args *a)
 
 double at_conv_flops(const at_conv *c)
 {
-    return 2.0 * (double)(c->b * c->ho * c->wo) * (double)(c->ci * c->co) *
-           (double)(c->kh * c->kw);
+    return 2.0 * (double)(c->b * c->ho * c->wo) * (double)(c->ci * c->co) * (double)(c->kh * c->kw);
 }
 
 at_status at_conv_check(const char *op, const at_conv *c, at_error *err)
@@ -85,8 +84,8 @@ at_status at_conv_check(const char *op, const at_conv *c, at_error *err)
     if (c->sh < 1 || c->sw < 1)
         return at_fail(err, AT_INVALID, "%s: stride %lld x %lld, expected at least 1", op,
                        (long long)c->sh, (long long)c->sw);
-    if (c->h < 1 || c->w < 1 || c->kh < 1 || c->kw < 1 ||
-        c->h + c->top + c->bottom < c->kh || c->w + c->left + c->right < c->kw)
+    if (c->h < 1 || c->w < 1 || c->kh < 1 || c->kw < 1 || c->h + c->top + c->bottom < c->kh ||
+        c->w + c->left + c->right < c->kw)
         return at_fail(err, AT_INVALID, "%s: a kernel of %lld x %lld does not fit into %lld x %lld",
                        op, (long long)c->kh, (long long)c->kw,
                        (long long)(c->h + c->top + c->bottom),

@@ -5,10 +5,10 @@
 #include "kernels/ops.h"
 
 typedef struct at_conv {
-    int64_t b, h, w, ci;            /* input (b, h, w, ci) */
-    int64_t ho, wo, co;             /* output (b, ho, wo, co) */
-    int64_t kh, kw;                 /* kernel (co, ci, kh, kw) */
-    int64_t sh, sw;                 /* stride */
+    int64_t b, h, w, ci; /* input (b, h, w, ci) */
+    int64_t ho, wo, co;  /* output (b, ho, wo, co) */
+    int64_t kh, kw;      /* kernel (co, ci, kh, kw) */
+    int64_t sh, sw;      /* stride */
     int64_t top, left, bottom, right;
     bool reflect;
 } at_conv;

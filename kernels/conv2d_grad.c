@@ -38,7 +38,8 @@ static double conv2d_dgrad_flops(const void *args)
     return at_conv_flops(&c);
 }
 
-/* Which outputs o have a tap i that reads input h: o * stride + i - pad is h, or reflects onto it. */
+/* Which outputs o have a tap i that reads input h: o * stride + i - pad is h, or reflects onto
+ * it. */
 static bool reads(int64_t o, int64_t i, int64_t stride, int64_t pad, int64_t n, bool reflect,
                   int64_t h)
 {

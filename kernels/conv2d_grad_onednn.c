@@ -1,7 +1,8 @@
 /* conv2d_grad_onednn.c -- the gradient of conv2d by its weights, by the library.
  *
- * A part is a slice of output channels, over all pixels, on one thread: nothing is added across threads.
- * The library by itself splits the pixels, and its result changes with the number of threads. */
+ * A part is a slice of output channels, over all pixels, on one thread: nothing is added across
+ * threads. The library by itself splits the pixels, and its result changes with the number of
+ * threads. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ typedef struct state {
     at_dnn *dnn;
     at_conv c;
     int64_t slices;
-    int job[2], unpacking[2]; /* of a whole slice, of the last one */
+    int job[2], unpacking[2];               /* of a whole slice, of the last one */
     size_t dy, layout, plain, bias, worker; /* bytes of a worker's scratch */
 } state;
 
@@ -55,8 +56,8 @@ static void book(state *s, at_dtype type, int threads, at_prepared *out)
     const at_conv *c = &s->c;
     int64_t co = slice_size(s, 0);
     s->dy = round_line((size_t)(c->b * c->ho * c->wo * co) * at_dtype_bytes(type));
-    s->layout = round_line(larger(at_dnn_weight_bytes(s->dnn, s->job[0]),
-                                  at_dnn_weight_bytes(s->dnn, s->job[1])));
+    s->layout = round_line(
+        larger(at_dnn_weight_bytes(s->dnn, s->job[0]), at_dnn_weight_bytes(s->dnn, s->job[1])));
     s->plain = round_line((size_t)(co * c->ci * c->kh * c->kw) * sizeof(float));
     s->bias = round_line((size_t)co * sizeof(float));
     s->worker = s->dy + s->layout + s->plain + s->bias + at_dnn_scratch_bytes(s->dnn);

@@ -1,7 +1,8 @@
 /* conv2d_grad_simd.c -- own gradient of a convolution by its weights, in f32.
  *
- * A part owns a block of output channels times a panel of input channels, for all taps, and walks over
- * all pixels in order: nothing is added across threads, the bytes are the same for any number of them. */
+ * A part owns a block of output channels times a panel of input channels, for all taps, and walks
+ * over all pixels in order: nothing is added across threads, the bytes are the same for any number
+ * of them. */
 #include "kernels/conv2d_variants.h"
 #include "kernels/product.h"
 
@@ -13,7 +14,7 @@ enum { OUTPUTS = 80, PIXELS = 256 }; /* output channels of a part; pixels staged
 typedef struct wgrad {
     const at_conv2d_wgrad_args *a;
     at_conv c;
-    int64_t block, blocks, stage_w;              /* output rows of a step, steps of a sample */
+    int64_t block, blocks, stage_w; /* output rows of a step, steps of a sample */
     int64_t dy_floats, x_floats, tap_floats, sum_floats, worker_floats;
     int64_t co_blocks;
     float *scratch;

@@ -1,8 +1,8 @@
 /* conv2d_onednn.c -- convolution and its gradients by the library, block of rows by block of rows.
  *
- * A block's residual is copied into y just before the library adds to it, while it is in the cache. The
- * gradient by the input is a convolution with the kernel turned around: the library's own backward pass
- * runs at 85-90 % of that speed on a Xeon, at 70-80 % on a Zen 5. */
+ * A block's residual is copied into y just before the library adds to it, while it is in the cache.
+ * The gradient by the input is a convolution with the kernel turned around: the library's own
+ * backward pass runs at 85-90 % of that speed on a Xeon, at 70-80 % on a Zen 5. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +19,19 @@ enum { PIXELS = 512 };
 
 typedef struct state {
     at_dnn *dnn;
-    at_conv c;              /* as the library sees it: of a gradient, the turned convolution */
-    int64_t rows, blocks;   /* output rows of a block, blocks of a sample */
-    int *job;               /* of each block */
+    at_conv c;            /* as the library sees it: of a gradient, the turned convolution */
+    int64_t rows, blocks; /* output rows of a block, blocks of a sample */
+    int *job;             /* of each block */
     int packing;
-    bool turned;            /* weights are (ci, co) and turned around */
-    int64_t staged_w;       /* reflection: columns of a padded row, else 0 */
+    bool turned;      /* weights are (ci, co) and turned around */
+    int64_t staged_w; /* reflection: columns of a padded row, else 0 */
     size_t packed_bytes, turned_bytes, stage_bytes, worker_bytes; /* of scratch */
 } state;
 
-/* --- preparing ------------------------------------------------------------------------------------ */
+/* --- preparing -------------------------------------------------------------------------------- */
 
-/* Rows of the input that output rows o .. o + n - 1 read, inside the picture, and what is missing. */
+/* Rows of the input that output rows o .. o + n - 1 read, inside the picture, and what is
+ * missing. */
 typedef struct span {
     int64_t first, rows, before, after;
 } span;
@@ -165,8 +166,9 @@ static at_status book(state *s, const at_view *w, const at_prepare_in *in, at_pr
     s->packed_bytes = round_line(at_dnn_weight_bytes(s->dnn, s->job[0]));
     s->turned_bytes = s->turned ? round_line(at_view_bytes(w)) : 0;
     s->stage_bytes =
-        s->staged_w ? round_line((size_t)(((s->rows - 1) * s->c.sh + s->c.kh) * s->staged_w) * pixel)
-                    : 0;
+        s->staged_w
+            ? round_line((size_t)(((s->rows - 1) * s->c.sh + s->c.kh) * s->staged_w) * pixel)
+            : 0;
     s->worker_bytes = s->stage_bytes + at_dnn_scratch_bytes(s->dnn);
     out->scratch_bytes = s->worker_bytes * (size_t)in->caps->threads;
     if (!(in->constants >> W & 1u)) {
@@ -182,7 +184,7 @@ static at_status book(state *s, const at_view *w, const at_prepare_in *in, at_pr
     return AT_OK;
 }
 
-/* --- running -------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 typedef struct run {
     const state *s;
@@ -201,8 +203,8 @@ static void stage(const run *r, char *out, int64_t b, const span *in)
         const char *row = at_row(r->x, (b * c->h + h) * c->w);
         char *to = out + (size_t)(i * r->s->staged_w) * pixel;
         for (int64_t j = 0; j < c->left; j++)
-            memcpy(to + (size_t)j * pixel, row + (size_t)at_conv_source(j - c->left, c->w, true) * pixel,
-                   pixel);
+            memcpy(to + (size_t)j * pixel,
+                   row + (size_t)at_conv_source(j - c->left, c->w, true) * pixel, pixel);
         memcpy(to + (size_t)c->left * pixel, row, (size_t)c->w * pixel);
         for (int64_t j = c->w; j < c->w + c->right; j++)
             memcpy(to + (size_t)(c->left + j) * pixel,
@@ -249,7 +251,7 @@ static void run_all(run *r, const at_view *w, const at_prepared *p, const at_lau
     at_parallel_uneven(l->stream, s->c.b * s->blocks, 1, run_block, r);
 }
 
-/* --- conv2d --------------------------------------------------------------------------------------- */
+/* --- conv2d ----------------------------------------------------------------------------------- */
 
 /* A kernel that is padded by its own size or more would give blocks without any input. */
 static bool geometry_fits(const at_conv *c)
@@ -257,7 +259,8 @@ static bool geometry_fits(const at_conv *c)
     return c->top < c->kh && c->bottom < c->kh && c->left < c->kw && c->right < c->kw;
 }
 
-/* Few channels one way or the other: the library's blocks are wider, own code is faster or equal. */
+/* Few channels one way or the other: the library's blocks are wider, own code is faster or
+ * equal. */
 static bool forward_fits(const at_conv2d_args *a, at_dtype type)
 {
     at_conv c = at_conv_of(a);
@@ -308,7 +311,7 @@ at_status at_conv2d_onednn_run(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
-/* --- conv2d_dgrad --------------------------------------------------------------------------------- */
+/* --- conv2d_dgrad ----------------------------------------------------------------------------- */
 
 /* The convolution of dy that is the gradient; a stride would spread dy with zeros. */
 static at_conv turned_of(const at_conv2d_dgrad_args *a)

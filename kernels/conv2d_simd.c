@@ -1,8 +1,9 @@
-/* conv2d_simd.c -- own convolution in f32, and its gradient by the input, which is a convolution too.
+/* conv2d_simd.c -- own convolution in f32, and its gradient by the input, which is a convolution
+ * too.
  *
- * Rows of the input are copied once per block, widened, padded and, for a gradient with a stride, with
- * zeros between them. After that there are no borders: a tap row of an output pixel is one contiguous
- * run of kw * c numbers, and a tile of pixels is a tile of rows some stride apart. */
+ * Rows of the input are copied once per block, widened, padded and, for a gradient with a stride,
+ * with zeros between them. After that there are no borders: a tap row of an output pixel is one
+ * contiguous run of kw * c numbers, and a tile of pixels is a tile of rows some stride apart. */
 #include "kernels/conv2d_variants.h"
 #include "kernels/product.h"
 
@@ -27,8 +28,9 @@ typedef struct walk {
     int64_t first_h, first_w, step_h, step_w, gap_h, gap_w;
     bool reflect;
     /* derived */
-    int64_t block, blocks, groups; /* output rows of a block, blocks of a sample, groups of panels */
-    int64_t whole_w, stage_w;      /* output columns in whole tiles; columns of a staged row */
+    int64_t block, blocks,
+        groups;               /* output rows of a block, blocks of a sample, groups of panels */
+    int64_t whole_w, stage_w; /* output columns in whole tiles; columns of a staged row */
     int64_t stage_floats, sums_floats;
     int64_t b0; /* sample that part 0 belongs to */
     float *scratch;
@@ -52,7 +54,7 @@ static size_t worker_bytes(const walk *k)
     return (size_t)(k->stage_floats + k->sums_floats) * sizeof(float);
 }
 
-/* --- staging ----------------------------------------------------------------------------------- */
+/* --- staging ---------------------------------------------------------------------------------- */
 
 static int64_t source_of(int64_t v, int64_t n, int64_t gap, bool reflect)
 {
@@ -98,7 +100,7 @@ static void stage_row(const walk *k, float *row, int64_t b, int64_t v)
     stage_columns(k, row, src, to, k->stage_w);
 }
 
-/* --- a part: a block of output rows times a group of panels ------------------------------------- */
+/* --- a part: a block of output rows times a group of panels ----------------------------------- */
 
 static void sum_block(const walk *k, float *sums, const float *stage, const float *panel,
                       int64_t rows)
@@ -144,16 +146,28 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* --- forward ------------------------------------------------------------------------------------ */
+/* --- forward ---------------------------------------------------------------------------------- */
 
 static walk forward_walk(const at_conv *c, const at_view *x)
 {
     int64_t taps = c->kh * c->kw;
     walk k = {
         .map = { c->co, c->ci * taps, taps, 1, c->ci, taps, 0 },
-        .x = *x, .h = c->h, .w = c->w, .c = c->ci, .out_h = c->ho, .out_w = c->wo,
-        .kh = c->kh, .kw = c->kw, .first_h = -c->top, .first_w = -c->left,
-        .step_h = c->sh, .step_w = c->sw, .gap_h = 1, .gap_w = 1, .reflect = c->reflect,
+        .x = *x,
+        .h = c->h,
+        .w = c->w,
+        .c = c->ci,
+        .out_h = c->ho,
+        .out_w = c->wo,
+        .kh = c->kh,
+        .kw = c->kw,
+        .first_h = -c->top,
+        .first_w = -c->left,
+        .step_h = c->sh,
+        .step_w = c->sw,
+        .gap_h = 1,
+        .gap_w = 1,
+        .reflect = c->reflect,
     };
     derive(&k);
     return k;
@@ -221,19 +235,30 @@ at_status AT_SIMD(at_conv2d)(const void *args, const at_prepared *p, const at_la
     return AT_OK;
 }
 
-/* --- gradient by the input ----------------------------------------------------------------------- */
+/* --- gradient by the input -------------------------------------------------------------------- */
 
-/* The padded input's gradient at row v sums dy[(v - i) / stride] w[i]: a convolution of dy, spread out
- * by the stride, with the kernel turned around. Of it, rows from 'cut' on are computed. */
+/* The padded input's gradient at row v sums dy[(v - i) / stride] w[i]: a convolution of dy, spread
+ * out by the stride, with the kernel turned around. Of it, rows from 'cut' on are computed. */
 static walk backward_walk(const at_conv *c, const at_view *dy)
 {
     int64_t taps = c->kh * c->kw;
     int64_t top = c->reflect ? 0 : c->top, left = c->reflect ? 0 : c->left;
     walk k = {
         .map = { c->ci, taps, taps, -1, c->co, c->ci * taps, taps - 1 },
-        .x = *dy, .h = c->ho, .w = c->wo, .c = c->co, .out_h = c->h, .out_w = c->w,
-        .kh = c->kh, .kw = c->kw, .first_h = top - (c->kh - 1), .first_w = left - (c->kw - 1),
-        .step_h = 1, .step_w = 1, .gap_h = c->sh, .gap_w = c->sw,
+        .x = *dy,
+        .h = c->ho,
+        .w = c->wo,
+        .c = c->co,
+        .out_h = c->h,
+        .out_w = c->w,
+        .kh = c->kh,
+        .kw = c->kw,
+        .first_h = top - (c->kh - 1),
+        .first_w = left - (c->kw - 1),
+        .step_h = 1,
+        .step_w = 1,
+        .gap_h = c->sh,
+        .gap_w = c->sw,
     };
     if (c->reflect) {
         k.out_h += c->top + c->bottom;

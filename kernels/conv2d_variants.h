@@ -1,4 +1,5 @@
-/* conv2d_variants.h -- what conv2d.c and conv2d_grad.c list: the functions of the other conv2d files. */
+/* conv2d_variants.h -- what conv2d.c and conv2d_grad.c list: the functions of the other conv2d
+ * files. */
 #ifndef AT_KERNELS_CONV2D_VARIANTS_H
 #define AT_KERNELS_CONV2D_VARIANTS_H
 
@@ -27,18 +28,16 @@ void at_conv2d_onednn_release(at_prepared *p);
 void at_conv2d_dgrad_onednn_release(at_prepared *p);
 void at_conv2d_wgrad_onednn_release(at_prepared *p);
 
-#define AT_ONEDNN_ROW(name, cap, flags, fits, F)                                         \
-    {                                                                                    \
-        name, AT_CPU, AT_CAP_MASK(cap), flags, fits, F##_prepare, NULL,                  \
-            F##_release, F##_run                                            \
+#define AT_ONEDNN_ROW(name, cap, flags, fits, F)                                             \
+    {                                                                                        \
+        name, AT_CPU, AT_CAP_MASK(cap), flags, fits, F##_prepare, NULL, F##_release, F##_run \
     }
-#define AT_ONEDNN_FIRST(op, flags)                                                       \
-    AT_ONEDNN_ROW(#op "_f32_onednn", AVX2, flags, at_##op##_onednn_f32_fits,             \
-                  at_##op##_onednn),                                                     \
-    AT_ONEDNN_ROW(#op "_bf16_onednn_fast", BF16_FAST, flags, at_##op##_onednn_bf16_fits, \
-                  at_##op##_onednn),
-#define AT_ONEDNN_LAST(op, flags)                                                        \
-    AT_ONEDNN_ROW(#op "_bf16_onednn", AVX512_BF16, flags, at_##op##_onednn_bf16_fits,    \
+#define AT_ONEDNN_FIRST(op, flags)                                                              \
+    AT_ONEDNN_ROW(#op "_f32_onednn", AVX2, flags, at_##op##_onednn_f32_fits, at_##op##_onednn), \
+        AT_ONEDNN_ROW(#op "_bf16_onednn_fast", BF16_FAST, flags, at_##op##_onednn_bf16_fits,    \
+                      at_##op##_onednn),
+#define AT_ONEDNN_LAST(op, flags)                                                     \
+    AT_ONEDNN_ROW(#op "_bf16_onednn", AVX512_BF16, flags, at_##op##_onednn_bf16_fits, \
                   at_##op##_onednn),
 #else
 #define AT_ONEDNN_FIRST(op, flags)

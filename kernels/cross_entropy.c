@@ -46,7 +46,7 @@ static double cross_entropy_flops(const void *args)
     return 4 * (double)at_elements(&a->x);
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 static int64_t target_of(const at_view *target, int64_t r)
 {
@@ -97,7 +97,7 @@ static at_status cross_entropy_ref(const void *args, const at_prepared *p, const
     return AT_OK;
 }
 
-/* --- gradient ------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 static const at_operand cross_entropy_bwd_operands[] = {
     AT_OPERAND(cross_entropy_bwd, dx, AT_OUT, AT_OVERLAY, AT_NONE),
@@ -144,7 +144,7 @@ static at_status cross_entropy_bwd_ref(const void *args, const at_prepared *p, c
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool cross_entropy_fits(const void *args)
 {

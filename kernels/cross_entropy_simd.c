@@ -12,7 +12,7 @@
 AT_SIMD_DECLARE(at_cross_entropy);
 AT_SIMD_DECLARE(at_cross_entropy_bwd);
 
-/* --- loss ----------------------------------------------------------------------------------- */
+/* --- loss ------------------------------------------------------------------------------------- */
 
 typedef struct row_sums {
     double exps; /* sum of e^(x - shift) */
@@ -117,7 +117,7 @@ at_status AT_SIMD(at_cross_entropy)(const void *args, const at_prepared *p, cons
     return AT_OK;
 }
 
-/* --- gradient ------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 typedef struct bwd_job {
     const at_cross_entropy_bwd_args *a;

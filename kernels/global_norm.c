@@ -68,7 +68,7 @@ static const at_variant global_norm_variants[] = {
 AT_DEFINE_OP(global_norm, "norm = sqrt(acc + sum of x^2)", global_norm_operands, at_no_attrs,
              global_norm_shape, global_norm_flops, global_norm_variants);
 
-/* --- clipping ------------------------------------------------------------------------------- */
+/* --- clipping --------------------------------------------------------------------------------- */
 
 static const at_operand clip_factor_operands[] = {
     AT_OPERAND(clip_factor, factor, AT_OUT, 0, AT_F32),

@@ -46,7 +46,7 @@ static at_status gram_ref(const void *args, const at_prepared *p, const at_launc
     return AT_OK;
 }
 
-/* --- gradient ------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 static const at_operand gram_bwd_operands[] = {
     AT_OPERAND(gram_bwd, dx, AT_OUT, AT_BATCHED, AT_NONE),
@@ -93,7 +93,7 @@ static at_status gram_bwd_ref(const void *args, const at_prepared *p, const at_l
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool gram_fits(const void *args)
 {

@@ -109,7 +109,7 @@ at_status AT_SIMD(at_gram)(const void *args, const at_prepared *p, const at_laun
     return AT_OK;
 }
 
-/* --- gradient ------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 typedef struct bwd_job {
     const at_gram_bwd_args *a;

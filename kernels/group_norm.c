@@ -290,8 +290,8 @@ static at_status group_norm_prepare(const void *args, const at_prepare_in *in, a
     return AT_OK;
 }
 
-static at_status group_norm_bwd_prepare(const void *args, const at_prepare_in *in,
-                                        at_prepared *out, at_error *err)
+static at_status group_norm_bwd_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                        at_error *err)
 {
     const at_group_norm_bwd_args *a = args;
     (void)in, (void)err;

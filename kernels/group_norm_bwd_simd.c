@@ -1,5 +1,5 @@
-/* group_norm_bwd_simd.c -- gradients of group_norm: the passes of channels.h with the means of a group
- * in between. */
+/* group_norm_bwd_simd.c -- gradients of group_norm: the passes of channels.h with the means of a
+ * group in between. */
 #include "kernels/channels_simd.h"
 #include "kernels/variants.h"
 
@@ -59,10 +59,18 @@ at_status AT_SIMD(at_group_norm_bwd)(const void *args, const at_prepared *p, con
 {
     const at_group_norm_bwd_args *a = args;
     (void)p;
-    at_channels job = { .way = AT_CHANNELS_BACKWARD, .x = a->x, .x2 = a->x2, .dy = a->dy, .dx = a->dx, .dx2 = a->dx2,
-                        .dgamma = a->dgamma, .dbeta = a->dbeta, .args = a,
+    at_channels job = { .way = AT_CHANNELS_BACKWARD,
+                        .x = a->x,
+                        .x2 = a->x2,
+                        .dy = a->dy,
+                        .dx = a->dx,
+                        .dx2 = a->dx2,
+                        .dgamma = a->dgamma,
+                        .dbeta = a->dbeta,
+                        .args = a,
                         .act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN,
-                        .start = group_norm_start, .finish = group_norm_finish };
+                        .start = group_norm_start,
+                        .finish = group_norm_finish };
     job.cut = at_channels_cut_of(&a->dy, at_cols(&a->dy) / a->groups, AT_CHANNELS_BACKWARD);
     AT_SIMD(at_channels_backward)(&job, l);
     return AT_OK;

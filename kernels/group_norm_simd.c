@@ -1,12 +1,12 @@
-/* group_norm_simd.c -- group_norm: the passes of channels.h with the mean and deviation of a group in
- * between. */
+/* group_norm_simd.c -- group_norm: the passes of channels.h with the mean and deviation of a group
+ * in between. */
 #include "kernels/channels_simd.h"
 #include "kernels/variants.h"
 
 AT_SIMD_DECLARE(at_group_norm);
 
-/* What the sample adds to a channel moves its mean and leaves its deviation alone: the sums need not
- * know of it. */
+/* What the sample adds to a channel moves its mean and leaves its deviation alone: the sums need
+ * not know of it. */
 static void finish_group(const at_channels *job, const at_group_norm_args *a, int64_t b,
                          int64_t begin, int64_t end, const at_channels_numbers *n)
 {
@@ -43,9 +43,14 @@ at_status AT_SIMD(at_group_norm)(const void *args, const at_prepared *p, const a
 {
     const at_group_norm_args *a = args;
     (void)p;
-    at_channels job = { .x = a->x, .x2 = a->x2, .y = a->y, .y_amax = a->y_amax, .way = AT_CHANNELS_FORWARD,
+    at_channels job = { .x = a->x,
+                        .x2 = a->x2,
+                        .y = a->y,
+                        .y_amax = a->y_amax,
+                        .way = AT_CHANNELS_FORWARD,
                         .act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN,
-                        .args = a, .finish = group_norm_finish };
+                        .args = a,
+                        .finish = group_norm_finish };
     job.cut = at_channels_cut_of(&a->y, at_cols(&a->y) / a->groups, AT_CHANNELS_FORWARD);
     AT_SIMD(at_channels_forward)(&job, l);
     return AT_OK;

@@ -1,5 +1,5 @@
-/* instance_norm.c -- normalisation of every channel of a sample over its positions, with the ReLU that
- * follows it in a style net, and its gradient. */
+/* instance_norm.c -- normalisation of every channel of a sample over its positions, with the ReLU
+ * that follows it in a style net, and its gradient. */
 #include <math.h>
 
 #include "kernels/channels.h"

@@ -1,5 +1,5 @@
-/* instance_norm_simd.c -- instance_norm and its gradient: the passes of channels.h, every channel by
- * itself. */
+/* instance_norm_simd.c -- instance_norm and its gradient: the passes of channels.h, every channel
+ * by itself. */
 #include "kernels/channels_simd.h"
 #include "kernels/variants.h"
 
@@ -35,7 +35,10 @@ at_status AT_SIMD(at_instance_norm)(const void *args, const at_prepared *p, cons
     const at_instance_norm_args *a = args;
     (void)p;
     at_channels_way way = at_has(&a->mean_in) ? AT_CHANNELS_WRITE : AT_CHANNELS_FORWARD;
-    at_channels job = { .x = a->x, .y = a->y, .way = way, .args = a,
+    at_channels job = { .x = a->x,
+                        .y = a->y,
+                        .way = way,
+                        .args = a,
                         .act = a->relu ? AT_CHANNELS_RELU : AT_CHANNELS_PLAIN,
                         .finish = instance_norm_finish };
     job.cut = at_channels_cut_of(&a->x, 1, way);
@@ -78,8 +81,14 @@ at_status AT_SIMD(at_instance_norm_bwd)(const void *args, const at_prepared *p, 
 {
     const at_instance_norm_bwd_args *a = args;
     (void)p;
-    at_channels job = { .way = AT_CHANNELS_BACKWARD, .x = a->x, .dy = a->dy, .dx = a->dx, .dgamma = a->dgamma,
-                        .dbeta = a->dbeta, .args = a, .start = instance_norm_start,
+    at_channels job = { .way = AT_CHANNELS_BACKWARD,
+                        .x = a->x,
+                        .dy = a->dy,
+                        .dx = a->dx,
+                        .dgamma = a->dgamma,
+                        .dbeta = a->dbeta,
+                        .args = a,
+                        .start = instance_norm_start,
                         .act = a->relu ? AT_CHANNELS_RELU : AT_CHANNELS_PLAIN,
                         .finish = instance_norm_bwd_finish };
     job.cut = at_channels_cut_of(&a->x, 1, AT_CHANNELS_BACKWARD);

@@ -177,8 +177,8 @@ static at_status layer_norm_prepare(const void *args, const at_prepare_in *in, a
     return AT_OK;
 }
 
-static at_status layer_norm_bwd_prepare(const void *args, const at_prepare_in *in,
-                                        at_prepared *out, at_error *err)
+static at_status layer_norm_bwd_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                        at_error *err)
 {
     (void)in, (void)err;
     out->scratch_bytes =

@@ -1,5 +1,5 @@
-/* layer_norm.h -- how the fast variants of layer_norm cut rows into parts, and where their numbers lie in
- * scratch: gamma and beta as f32, then a place for every part. */
+/* layer_norm.h -- how the fast variants of layer_norm cut rows into parts, and where their numbers
+ * lie in scratch: gamma and beta as f32, then a place for every part. */
 #ifndef AT_KERNELS_LAYER_NORM_H
 #define AT_KERNELS_LAYER_NORM_H
 

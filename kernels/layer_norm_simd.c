@@ -77,7 +77,8 @@ AT_INLINE moments row_moments(at_dtype type, const void *x, int64_t cols, float 
     }
     for (; c < cols; c += AT_LANES) {
         at_vf d = (cols - c < AT_LANES ? at_vf_load_n(x, c, type, (int)(cols - c), m.mean)
-                                       : at_vf_load(x, c, type)) - mean;
+                                       : at_vf_load(x, c, type)) -
+                  mean;
         s0 += d;
         q0 = at_vf_fma(d, d, q0);
     }
@@ -190,7 +191,8 @@ AT_INLINE void gradient_row(at_dtype type, void *dx, const void *x, const void *
         s += g;
         q = at_vf_fma(g, v.xhat, q);
     }
-    at_vf middle = at_vf_set(at_vf_sum(s) / (float)cols), slope = at_vf_set(at_vf_sum(q) / (float)cols);
+    at_vf middle = at_vf_set(at_vf_sum(s) / (float)cols),
+          slope = at_vf_set(at_vf_sum(q) / (float)cols);
     for (int64_t c = 0; c < cols; c += AT_LANES) {
         int n = cols - c < AT_LANES ? (int)(cols - c) : AT_LANES;
         lanes v = lanes_at(type, x, dy, c, n, mean, rstd);

@@ -133,8 +133,8 @@ bool at_linear_simd_fits(const void *args)
            (!at_has(&a->residual) || at_is_simd_type(a->residual.dtype));
 }
 
-/* Few rows a sample, and not so many samples that it would be an ordinary product: the choice is the
- * same for a sample alone and in a batch of up to FEW_SAMPLES. */
+/* Few rows a sample, and not so many samples that it would be an ordinary product: the choice is
+ * the same for a sample alone and in a batch of up to FEW_SAMPLES. */
 bool at_linear_few_fits(const void *args)
 {
     enum { FEW_ROWS = 16, FEW_SAMPLES = 64 };

@@ -1,7 +1,8 @@
-/* linear_few_simd.c -- linear for a few rows, as when a token is decoded: bound by reading the weights.
+/* linear_few_simd.c -- linear for a few rows, as when a token is decoded: bound by reading the
+ * weights.
  *
- * They are read once for all rows, as they are stored. A row's sums are dot products of their own, so
- * its bytes do not depend on the other rows. */
+ * They are read once for all rows, as they are stored. A row's sums are dot products of their own,
+ * so its bytes do not depend on the other rows. */
 #include "kernels/linear_variants.h"
 #include "kernels/product.h"
 
@@ -20,7 +21,8 @@ typedef struct few {
     float *part_amax;
 } few;
 
-/* sums[m][n] = x[m] . w[n] for mb rows of x and TILE rows of w; the rows past 'nb' are read again. */
+/* sums[m][n] = x[m] . w[n] for mb rows of x and TILE rows of w; the rows past 'nb' are read
+ * again. */
 AT_INLINE void dot_tile(float *sums, const float *x, int64_t stride, const void *w, int64_t pitch,
                         int64_t depth, const int mb, int64_t nb, const at_dtype type)
 {
@@ -58,11 +60,11 @@ AT_INLINE void block_as(float *sums, const few *f, int64_t first, const at_dtype
         const void *rows = at_row(w, first + i);
         int64_t m = 0, nb = n - i;
         for (; m + TILE <= f->rows; m += TILE)
-            dot_tile(sums + m * BLOCK + i, f->x + m * f->stride, f->stride, rows, w->pitch, f->depth,
-                     TILE, nb, type);
+            dot_tile(sums + m * BLOCK + i, f->x + m * f->stride, f->stride, rows, w->pitch,
+                     f->depth, TILE, nb, type);
         for (; m < f->rows; m++)
-            dot_tile(sums + m * BLOCK + i, f->x + m * f->stride, f->stride, rows, w->pitch, f->depth,
-                     1, nb, type);
+            dot_tile(sums + m * BLOCK + i, f->x + m * f->stride, f->stride, rows, w->pitch,
+                     f->depth, 1, nb, type);
     }
 }
 

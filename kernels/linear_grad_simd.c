@@ -1,5 +1,5 @@
-/* linear_grad_simd.c -- dw = acc + dy^T x. A part owns a block of dw and walks over all rows in order,
- * so that nothing is added across threads: the bytes are the same for any number of them. */
+/* linear_grad_simd.c -- dw = acc + dy^T x. A part owns a block of dw and walks over all rows in
+ * order, so that nothing is added across threads: the bytes are the same for any number of them. */
 #include "kernels/linear_variants.h"
 #include "kernels/product.h"
 

@@ -1,5 +1,5 @@
-/* linear_onednn.c -- linear and its gradient by the input in bf16, by the library, block of rows by block
- * of rows. In f32 own panels are as fast, so the library is not asked. */
+/* linear_onednn.c -- linear and its gradient by the input in bf16, by the library, block of rows by
+ * block of rows. In f32 own panels are as fast, so the library is not asked. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ typedef struct state {
     int64_t all, each, rows, blocks; /* rows; rows of a piece that is cut by itself; of a block */
     int job[2], act[2], packing;     /* of a whole block, of the last one of a piece */
     size_t packed_bytes, x_bytes, worker_bytes;
-    int operand;                     /* the weight's place in the operand table */
+    int operand; /* the weight's place in the operand table */
 } state;
 
 /* One op as the library sees it: z = x w (+ residual) + bias, y = act(z). */
@@ -35,8 +35,14 @@ static call call_of(const at_linear_args *a)
 static call call_of_dgrad(const at_linear_dgrad_args *a)
 {
     int64_t n = a->w.size[0], k = a->w.size[1];
-    return (call){ .y = a->dx, .x = a->dy, .w = a->w, .residual = a->residual,
-                   .k = n, .n = k, .k_stride = k, .n_stride = 1 };
+    return (call){ .y = a->dx,
+                   .x = a->dy,
+                   .w = a->w,
+                   .residual = a->residual,
+                   .k = n,
+                   .n = k,
+                   .k_stride = k,
+                   .n_stride = 1 };
 }
 
 static bool call_fits(const call *c)
@@ -44,8 +50,8 @@ static bool call_fits(const call *c)
     bool types = c->x.dtype == AT_BF16 && (c->w.dtype == AT_F32 || c->w.dtype == AT_BF16) &&
                  (c->y.dtype == AT_BF16 || (c->y.dtype == AT_F32 && c->w.dtype == AT_BF16));
     bool bias = !at_has(&c->bias) || c->bias.dtype == AT_F32 || c->bias.dtype == AT_BF16;
-    bool residual = !at_has(&c->residual) || (at_dense(&c->residual) &&
-                                              c->residual.dtype == c->y.dtype);
+    bool residual =
+        !at_has(&c->residual) || (at_dense(&c->residual) && c->residual.dtype == c->y.dtype);
     bool z = !at_has(&c->z) || (at_dense(&c->z) && c->z.dtype == c->y.dtype);
     return types && bias && residual && z && at_dense(&c->y);
 }
@@ -63,7 +69,7 @@ bool at_linear_dgrad_onednn_fits(const void *args)
     return call_fits(&c);
 }
 
-/* --- preparing ------------------------------------------------------------------------------------- */
+/* --- preparing -------------------------------------------------------------------------------- */
 
 void at_linear_onednn_release(at_prepared *p)
 {
@@ -189,7 +195,7 @@ at_status at_linear_dgrad_onednn_prepare(const void *args, const at_prepare_in *
     return prepare(&c, LINEAR_DGRAD_W, in, out, err);
 }
 
-/* --- running ---------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 typedef struct run {
     const state *s;

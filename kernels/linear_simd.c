@@ -1,7 +1,7 @@
 /* linear_simd.c -- own products in f32: y = act(x w^T + ...) and dx = dy w, from weights in panels.
  *
- * Bound by multiply-adds: a block of rows stays in the second cache while the panels pass, a piece of a
- * panel stays in the first while the rows pass. 16-bit operands are widened once per block. */
+ * Bound by multiply-adds: a block of rows stays in the second cache while the panels pass, a piece
+ * of a panel stays in the first while the rows pass. 16-bit operands are widened once per block. */
 #include <stdlib.h>
 
 #include "kernels/linear_variants.h"
@@ -12,9 +12,9 @@ AT_SIMD_DECLARE(at_linear_dgrad);
 at_prepare_fn AT_SIMD(at_linear_prepare), AT_SIMD(at_linear_dgrad_prepare);
 
 enum {
-    ROWS = 128,   /* of a block: f32 rows of 1280 are 655 KB, a third of a second cache of 2 MB */
-    PANELS = 16,  /* of a part */
-    PIECE = 128,  /* steps of a panel that stay in the first cache: 24 KB */
+    ROWS = 128,  /* of a block: f32 rows of 1280 are 655 KB, a third of a second cache of 2 MB */
+    PANELS = 16, /* of a part */
+    PIECE = 128, /* steps of a panel that stay in the first cache: 24 KB */
 };
 
 typedef struct product {
@@ -55,7 +55,7 @@ static layout layout_of(const at_weight_map *m, int64_t rows, bool packs, int th
     return l;
 }
 
-/* --- a part: a block of rows times a group of panels ------------------------------------------- */
+/* --- a part: a block of rows times a group of panels ------------------------------------------ */
 
 /* Rows as f32, a whole number of tiles of them: where they lie when that will do, else a copy. */
 static const float *rows_of(const product *p, float *copy, int64_t row, int64_t n, int64_t *stride)
@@ -109,7 +109,7 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* --- both ops ---------------------------------------------------------------------------------- */
+/* --- both ops --------------------------------------------------------------------------------- */
 
 static at_weight_map forward_map(const at_view *w)
 {

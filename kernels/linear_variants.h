@@ -1,4 +1,5 @@
-/* linear_variants.h -- what linear.c and linear_grad.c list: the functions of the other linear files. */
+/* linear_variants.h -- what linear.c and linear_grad.c list: the functions of the other linear
+ * files. */
 #ifndef AT_KERNELS_LINEAR_VARIANTS_H
 #define AT_KERNELS_LINEAR_VARIANTS_H
 
@@ -6,7 +7,7 @@
 
 typedef bool at_fits_fn(const void *args);
 typedef at_status at_prepare_fn(const void *args, const at_prepare_in *in, at_prepared *out,
-                                       at_error *err);
+                                at_error *err);
 
 /* Sums that a weight gradient is added to: both of the type of the gradient. */
 at_status at_expect_sums(const char *op, const at_view *acc, const at_view *bias_acc, at_dtype wide,
@@ -15,15 +16,18 @@ at_status at_expect_sums(const char *op, const at_view *acc, const at_view *bias
 /* Own rows prepare by instruction set, because the width of a panel depends on it. */
 #if defined(__x86_64__)
 #define AT_OWN_PREPARE(F) F##_prepare_avx512, F##_prepare_avx2
-#define AT_OWN_VARIANTS(op, F, flags, fits)                                              \
-    { op "_avx512", AT_CPU, AT_CAP_MASK(AVX512), flags, fits, F##_prepare_avx512, NULL,  \
-      NULL, F##_avx512 },                                                                \
-    { op "_avx2", AT_CPU, AT_CAP_MASK(AVX2), flags, fits, F##_prepare_avx2, NULL, NULL,  \
-      F##_avx2 }
+#define AT_OWN_VARIANTS(op, F, flags, fits)                                                        \
+    { op "_avx512", AT_CPU, AT_CAP_MASK(AVX512), flags, fits, F##_prepare_avx512,                  \
+      NULL,         NULL,   F##_avx512 },                                                          \
+    {                                                                                              \
+        op "_avx2", AT_CPU, AT_CAP_MASK(AVX2), flags, fits, F##_prepare_avx2, NULL, NULL, F##_avx2 \
+    }
 #else
 #define AT_OWN_PREPARE(F) F##_prepare_simd
-#define AT_OWN_VARIANTS(op, F, flags, fits)                                              \
-    { op "_simd", AT_CPU, 0, flags, fits, F##_prepare_simd, NULL, NULL, F##_simd }
+#define AT_OWN_VARIANTS(op, F, flags, fits)                                        \
+    {                                                                              \
+        op "_simd", AT_CPU, 0, flags, fits, F##_prepare_simd, NULL, NULL, F##_simd \
+    }
 #endif
 
 AT_SIMD_DECLARE(at_linear);
@@ -32,8 +36,8 @@ AT_SIMD_DECLARE(at_linear_dgrad);
 AT_SIMD_DECLARE(at_linear_wgrad);
 at_fits_fn at_linear_simd_fits, at_linear_few_fits, at_linear_dgrad_simd_fits,
     at_linear_wgrad_simd_fits;
-at_prepare_fn at_linear_few_prepare, AT_OWN_PREPARE(at_linear),
-    AT_OWN_PREPARE(at_linear_dgrad), AT_OWN_PREPARE(at_linear_wgrad);
+at_prepare_fn at_linear_few_prepare, AT_OWN_PREPARE(at_linear), AT_OWN_PREPARE(at_linear_dgrad),
+    AT_OWN_PREPARE(at_linear_wgrad);
 
 /* Scratch of linear for few rows: rows widened to f32, one number a block, sums of each worker. */
 typedef struct at_few_layout {
@@ -44,19 +48,18 @@ at_few_layout at_few_layout_of(const at_linear_args *a, int threads);
 /* The most weight rows of a block, and the shortest. */
 enum { AT_FEW_BLOCK = 48, AT_FEW_LANES = 16 };
 
-/* The library's rows: where bf16 products are fast it is first, elsewhere own code that widens to f32
- * is faster than it. */
+/* The library's rows: where bf16 products are fast it is first, elsewhere own code that widens to
+ * f32 is faster than it. */
 #if defined(AT_HAS_ONEDNN)
 at_fits_fn at_linear_onednn_fits, at_linear_dgrad_onednn_fits;
 at_prepare_fn at_linear_onednn_prepare, at_linear_dgrad_onednn_prepare;
 at_run_fn at_linear_onednn_run, at_linear_dgrad_onednn_run;
 void at_linear_onednn_release(at_prepared *p);
 
-#define AT_LINEAR_ONEDNN_ROW(op, suffix, cap, flags)                             \
-    {                                                                            \
-        #op suffix, AT_CPU, AT_CAP_MASK(cap), flags, at_##op##_onednn_fits,      \
-            at_##op##_onednn_prepare, NULL, at_linear_onednn_release,            \
-            at_##op##_onednn_run                                                 \
+#define AT_LINEAR_ONEDNN_ROW(op, suffix, cap, flags)                                       \
+    {                                                                                      \
+#op suffix, AT_CPU, AT_CAP_MASK(cap), flags, at_##op##_onednn_fits,                \
+            at_##op##_onednn_prepare, NULL, at_linear_onednn_release, at_##op##_onednn_run \
     }
 #define AT_LINEAR_ONEDNN_FIRST(op, flags) \
     AT_LINEAR_ONEDNN_ROW(op, "_bf16_onednn_fast", BF16_FAST, flags),

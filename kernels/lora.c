@@ -43,7 +43,7 @@ static double lora_flops(const void *args)
     return 2 * (double)at_elements(&a->w) * (double)a->down.size[0];
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 /* Row and column in the view of element (r, c) of the matrix. */
 static double get(const at_view *v, int64_t r, int64_t c)
@@ -74,7 +74,7 @@ static at_status lora_ref(const void *args, const at_prepared *p, const at_launc
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool lora_fits(const void *args)
 {

@@ -46,7 +46,7 @@ static double mse_flops(const void *args)
     return 3 * (double)at_elements(&a->x);
 }
 
-/* --- reference ------------------------------------------------------------------------------ */
+/* --- reference -------------------------------------------------------------------------------- */
 
 static double penalty(double d, double delta)
 {
@@ -85,7 +85,7 @@ static at_status mse_ref(const void *args, const at_prepared *p, const at_launch
     return AT_OK;
 }
 
-/* --- gradient ------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 /* A sample's gradient depends on how many samples the mean is over, so nothing here is
  * AT_BATCHED. */
@@ -127,7 +127,7 @@ static at_status mse_bwd_ref(const void *args, const at_prepared *p, const at_la
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------- */
+/* --- variants --------------------------------------------------------------------------------- */
 
 static bool mse_fits(const void *args)
 {

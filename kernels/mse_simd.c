@@ -10,7 +10,7 @@
 AT_SIMD_DECLARE(at_mse);
 AT_SIMD_DECLARE(at_mse_bwd);
 
-/* --- loss ----------------------------------------------------------------------------------- */
+/* --- loss ------------------------------------------------------------------------------------- */
 
 /* Adds the penalties of a vector of differences; delta 0 is the square. */
 AT_INLINE void add_penalty(at_vsum *sum, at_vf d, float delta)
@@ -89,7 +89,7 @@ at_status AT_SIMD(at_mse)(const void *args, const at_prepared *p, const at_launc
     return AT_OK;
 }
 
-/* --- gradient ------------------------------------------------------------------------------- */
+/* --- gradient --------------------------------------------------------------------------------- */
 
 AT_INLINE at_vf slope(at_vf d, float delta)
 {

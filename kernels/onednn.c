@@ -11,7 +11,7 @@
 
 #include "kernels/ops.h"
 
-/* --- what differs between versions ------------------------------------------------------------- */
+/* --- what differs between versions ------------------------------------------------------------ */
 
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t dnn_md;
@@ -24,8 +24,8 @@ static dnnl_status_t md_by_tag(dnn_md *md, int rank, const int64_t *size, dnnl_d
     return dnnl_memory_desc_create_with_tag(md, rank, size, type, tag);
 }
 
-static dnnl_status_t md_by_strides(dnn_md *md, int rank, const int64_t *size,
-                                   dnnl_data_type_t type, const int64_t *strides)
+static dnnl_status_t md_by_strides(dnn_md *md, int rank, const int64_t *size, dnnl_data_type_t type,
+                                   const int64_t *strides)
 {
     return dnnl_memory_desc_create_with_strides(md, rank, size, type, strides);
 }
@@ -41,9 +41,9 @@ static dnnl_status_t make_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, 
                                const int64_t *before, const int64_t *after,
                                dnnl_primitive_attr_t attr)
 {
-    return dnnl_convolution_forward_primitive_desc_create(
-        pd, engine, dnnl_forward_training, dnnl_convolution_direct, x, w, b, y, stride, gap, before,
-        after, attr);
+    return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_training,
+                                                          dnnl_convolution_direct, x, w, b, y,
+                                                          stride, gap, before, after, attr);
 }
 
 static dnnl_status_t make_conv_wgrad(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnn_md x,
@@ -106,8 +106,8 @@ static dnnl_status_t md_by_tag(dnn_md *md, int rank, const int64_t *size, dnnl_d
     return dnnl_memory_desc_init_by_tag(md, rank, size, type, tag);
 }
 
-static dnnl_status_t md_by_strides(dnn_md *md, int rank, const int64_t *size,
-                                   dnnl_data_type_t type, const int64_t *strides)
+static dnnl_status_t md_by_strides(dnn_md *md, int rank, const int64_t *size, dnnl_data_type_t type,
+                                   const int64_t *strides)
 {
     return dnnl_memory_desc_init_by_strides(md, rank, size, type, strides);
 }
@@ -154,8 +154,7 @@ static dnnl_status_t make_act(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, d
 {
     dnnl_eltwise_desc_t e;
     (void)y; /* the same as x */
-    dnnl_status_t s =
-        dnnl_eltwise_forward_desc_init(&e, dnnl_forward_inference, alg, &x, alpha, 0);
+    dnnl_status_t s = dnnl_eltwise_forward_desc_init(&e, dnnl_forward_inference, alg, &x, alpha, 0);
     return s == dnnl_success ? dnnl_primitive_desc_create(pd, &e, attr, engine, NULL) : s;
 }
 
@@ -181,7 +180,7 @@ static void md_text(dnn_md_in md, char *text, size_t size)
 }
 #endif
 
-/* --- sets and jobs ------------------------------------------------------------------------------ */
+/* --- sets and jobs ---------------------------------------------------------------------------- */
 
 enum { JOBS_MAX = 16, WORKERS_MAX = 256 };
 
@@ -196,8 +195,8 @@ typedef struct job {
     } what;
     dnnl_primitive_desc_t pd;
     dnnl_primitive_t primitive;
-    int argument[AT_DNN_SLOTS];   /* the library's name of a slot; 0: not used */
-    dnnl_memory_t *memory;        /* per worker AT_DNN_SLOTS and the scratch */
+    int argument[AT_DNN_SLOTS]; /* the library's name of a slot; 0: not used */
+    dnnl_memory_t *memory;      /* per worker AT_DNN_SLOTS and the scratch */
 } job;
 
 struct at_dnn {
@@ -273,10 +272,11 @@ void at_dnn_limit(uint32_t has)
         isa = dnnl_cpu_isa_avx512_core_bf16;
     if (has & AT_CAP_MASK(AMX_BF16))
         return;
-    dnnl_set_max_cpu_isa(isa); /* refused after the first primitive: then it was asked for too late */
+    dnnl_set_max_cpu_isa(
+        isa); /* refused after the first primitive: then it was asked for too late */
 }
 
-/* --- making a job -------------------------------------------------------------------------------- */
+/* --- making a job ----------------------------------------------------------------------------- */
 
 static dnnl_query_t slot_query(const job *j, int slot)
 {
@@ -387,7 +387,7 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, bool sum, int act)
     return s;
 }
 
-/* --- convolution --------------------------------------------------------------------------------- */
+/* --- convolution ------------------------------------------------------------------------------ */
 
 typedef struct conv_mds {
     dnn_md x, w, b, y, dw;
@@ -397,7 +397,7 @@ static dnnl_status_t conv_mds_of(const at_dnn_conv *c, conv_mds *m)
 {
     const dnnl_dims_t x = { c->b, c->ci, c->h, c->w }, w = { c->co, c->ci, c->kh, c->kw };
     const dnnl_dims_t y = { c->b, c->co, (c->h + c->top + c->bottom - c->kh) / c->sh + 1,
-                           (c->w + c->left + c->right - c->kw) / c->sw + 1 };
+                            (c->w + c->left + c->right - c->kw) / c->sw + 1 };
     const dnnl_dims_t b = { c->co };
     dnnl_status_t s = md_by_tag(&m->x, 4, x, type_of(c->type), dnnl_nhwc);
     if (s == dnnl_success)
@@ -445,8 +445,7 @@ static dnnl_status_t describe_conv(const at_dnn *d, const at_dnn_conv *c, job *j
     return s;
 }
 
-static at_status add_conv(at_dnn *d, job_kind kind, const at_dnn_conv *c, int *index,
-                          at_error *err)
+static at_status add_conv(at_dnn *d, job_kind kind, const at_dnn_conv *c, int *index, at_error *err)
 {
     job j;
     memset(&j, 0, sizeof j);
@@ -476,7 +475,7 @@ at_status at_dnn_add_conv_wgrad(at_dnn *d, const at_dnn_conv *c, int *index, at_
     return add_conv(d, CONV_WGRAD, c, index, err);
 }
 
-/* --- products ------------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 
 static dnnl_status_t describe_product(const at_dnn *d, const at_dnn_product *p, job *j)
 {
@@ -555,7 +554,7 @@ at_status at_dnn_add_act(at_dnn *d, const at_dnn_product *p, int *index, at_erro
     return status;
 }
 
-/* --- layouts of weights --------------------------------------------------------------------------- */
+/* --- layouts of weights ----------------------------------------------------------------------- */
 
 bool at_dnn_same_weights(const at_dnn *d, int index, int other)
 {
@@ -624,7 +623,7 @@ at_status at_dnn_add_unpacking(at_dnn *d, int of, int *index, at_error *err)
     return add_reorder(d, of, AT_F32, true, index, err);
 }
 
-/* --- running --------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 size_t at_dnn_scratch_bytes(const at_dnn *d)
 {

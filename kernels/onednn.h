@@ -1,11 +1,12 @@
 /* onednn.h -- the little of oneDNN that is used here, the same for its versions 2 and 3.
  *
- * The library never shares out work: every primitive is made for one thread and for one part of an op,
- * and the parts, whose borders depend on sizes only, are run by our own team. So results depend neither
- * on the number of threads nor on the batch, whatever the library would have chosen for those.
+ * The library never shares out work: every primitive is made for one thread and for one part of an
+ * op, and the parts, whose borders depend on sizes only, are run by our own team. So results depend
+ * neither on the number of threads nor on the batch, whatever the library would have chosen for
+ * those.
  *
- * A set owns an engine and the primitives of one prepared variant, and for each worker its own memory
- * handles: a worker runs one job at a time, different workers run at once. */
+ * A set owns an engine and the primitives of one prepared variant, and for each worker its own
+ * memory handles: a worker runs one job at a time, different workers run at once. */
 #ifndef AT_KERNELS_ONEDNN_H
 #define AT_KERNELS_ONEDNN_H
 
@@ -44,8 +45,8 @@ bool at_dnn_same_weights(const at_dnn *d, int job, int other);
 size_t at_dnn_weight_bytes(const at_dnn *d, int job);
 /* Appends a text that tells the layout: equal texts, equal layouts. */
 void at_dnn_weight_text(const at_dnn *d, int job, char *text, size_t size);
-/* Prepares to turn plain weights of 'type' into a job's layout, or a job's gradient back to plain f32
- * (Co, Ci, Kh, Kw). */
+/* Prepares to turn plain weights of 'type' into a job's layout, or a job's gradient back to plain
+ * f32 (Co, Ci, Kh, Kw). */
 at_status at_dnn_add_packing(at_dnn *d, int job, at_dtype type, int *packing, at_error *err);
 at_status at_dnn_add_unpacking(at_dnn *d, int job, int *unpacking, at_error *err);
 

@@ -88,7 +88,8 @@ typedef struct at_attr {
 #define AT_INT(op, field)         { #field, offsetof(at_##op##_args, field), AT_ATTR_I64, 1, NULL }
 #define AT_INTS(op, field, n)     { #field, offsetof(at_##op##_args, field), AT_ATTR_I64, n, NULL }
 #define AT_FLOAT(op, field)       { #field, offsetof(at_##op##_args, field), AT_ATTR_F32, 1, NULL }
-#define AT_ENUM(op, field, names) { #field, offsetof(at_##op##_args, field), AT_ATTR_ENUM, 1, names }
+#define AT_ENUM(op, field, names) \
+    { #field, offsetof(at_##op##_args, field), AT_ATTR_ENUM, 1, names }
 /* clang-format on */
 
 /* --- variants --------------------------------------------------------------------------------- */

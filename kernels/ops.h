@@ -378,7 +378,7 @@ typedef enum at_over {
     AT_OVER_ALL,
     AT_OVER_LEADING
 } at_over;
-#define AT_OVERS        "rows|cols|positions|all|leading"
+#define AT_OVERS "rows|cols|positions|all|leading"
 typedef enum at_reduction { AT_SUM, AT_MEAN, AT_SUM_SQUARES } at_reduction;
 #define AT_REDUCE_KINDS "sum|mean|sum_squares"
 

@@ -5,7 +5,7 @@
 AT_SIMD_DECLARE(at_lion);
 AT_SIMD_DECLARE(at_ema);
 
-/* --- Lion ----------------------------------------------------------------------------------- */
+/* --- Lion ------------------------------------------------------------------------------------- */
 
 typedef struct lion_job {
     const at_lion_args *a;
@@ -64,7 +64,7 @@ at_status AT_SIMD(at_lion)(const void *args, const at_prepared *p, const at_laun
     return AT_OK;
 }
 
-/* --- running average ------------------------------------------------------------------------ */
+/* --- running average -------------------------------------------------------------------------- */
 
 typedef struct ema_job {
     const at_ema_args *a;

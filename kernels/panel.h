@@ -134,7 +134,7 @@ AT_INLINE void at_panel_add(float *out, const float *rows, int64_t stride, const
     }
 }
 
-/* --- rows into panels and back -------------------------------------------------------------- */
+/* --- rows into panels and back ---------------------------------------------------------------- */
 
 /* Lane l of the pair (a, b) after blocks of h lanes have been exchanged across the diagonal. */
 #define AT_SWAP_LOW(l, h)   ((l) & (h) ? AT_LANES + (l) - (h) : (l))
@@ -276,7 +276,7 @@ AT_OUTLINE void at_rows_load(float *out, int64_t stride, const void *rows, int64
     AT_OF_TYPE(type, at_rows_load_as, (out, stride, rows, pitch), n, d, d_padded);
 }
 
-/* --- 2^x ------------------------------------------------------------------------------------ */
+/* --- 2^x -------------------------------------------------------------------------------------- */
 
 /* 2^f for f from 0 to 1, relative error 7.5e-8 (degree 5) or 2.6e-6 (degree 4: enough where the
  * result is rounded to 16 bits). */

@@ -1,9 +1,9 @@
-/* product.h -- what own products and convolutions share: weights in panels, and what is done to sums
- * before they are stored. Included by *_simd.c files only.
+/* product.h -- what own products and convolutions share: weights in panels, and what is done to
+ * sums before they are stored. Included by *_simd.c files only.
  *
- * A panel is AT_PANEL_WIDTH output columns side by side: panel[k][column], f32, zeros in columns that
- * do not exist. The sum of an output is one chain of fused multiply-adds over k, whatever rows and
- * panels it is computed with, so a row's bytes depend on nothing but the row. */
+ * A panel is AT_PANEL_WIDTH output columns side by side: panel[k][column], f32, zeros in columns
+ * that do not exist. The sum of an output is one chain of fused multiply-adds over k, whatever rows
+ * and panels it is computed with, so a row's bytes depend on nothing but the row. */
 #ifndef AT_KERNELS_PRODUCT_H
 #define AT_KERNELS_PRODUCT_H
 
@@ -82,7 +82,7 @@ AT_OUTLINE void at_pack_part(void *ctx, int64_t begin, int64_t end, int worker)
 }
 
 AT_OUTLINE void at_pack_panels(float *panels, const at_weight_map *m, const at_view *w,
-                           const at_stream *stream)
+                               const at_stream *stream)
 {
     at_packing p = { m, w, panels };
     at_parallel(stream, at_panels_of(m->columns), 1, at_pack_part, &p);

@@ -45,7 +45,7 @@ static at_status resize_shape(void *args, at_error *err)
     return AT_OK;
 }
 
-/* --- weights ------------------------------------------------------------------------------- */
+/* --- weights ---------------------------------------------------------------------------------- */
 
 static double cubic(double x, double a)
 {
@@ -182,7 +182,7 @@ static at_status resize_plan(const void *args, const at_prepare_in *in, at_prepa
     return AT_OK;
 }
 
-/* --- reference ----------------------------------------------------------------------------- */
+/* --- reference -------------------------------------------------------------------------------- */
 
 /* The integer sum of weights and bytes, rounded and clamped to a byte. */
 static double byte_of(int64_t sum)
@@ -230,7 +230,7 @@ static at_status resize_ref(const void *args, const at_prepared *p, const at_lau
     return AT_OK;
 }
 
-/* --- variants ------------------------------------------------------------------------------ */
+/* --- variants --------------------------------------------------------------------------------- */
 
 /* Products of both passes, in the order that they are made. */
 static double resize_flops(const void *args)

@@ -63,7 +63,7 @@ AT_INLINE at_vi start_of(at_dtype type)
     return (at_vi){ 0 } + (type == AT_U8 ? ROUND : 0);
 }
 
-/* --- down ---------------------------------------------------------------------------------- */
+/* --- down ------------------------------------------------------------------------------------- */
 
 /* n vectors of row o from element i of a run of pixels; 'x' is the run in the first source row. */
 AT_INLINE void down_vectors(at_dtype to, at_dtype from, void *y, const char *x, int64_t row_bytes,
@@ -101,7 +101,7 @@ AT_INLINE void down_rows(at_dtype to, at_dtype from, const pass *p, int64_t begi
         }
 }
 
-/* --- across -------------------------------------------------------------------------------- */
+/* --- across ----------------------------------------------------------------------------------- */
 
 /* Elements [begin, end) of a row as 4-byte numbers. */
 AT_INLINE void read_tile(at_dtype from, int32_t *out, const at_view *v, int64_t row, int64_t begin,
@@ -193,7 +193,7 @@ AT_INLINE void across_rows(at_dtype to, at_dtype from, const pass *p, int32_t *t
     }
 }
 
-/* --- passes -------------------------------------------------------------------------------- */
+/* --- passes ----------------------------------------------------------------------------------- */
 
 /* FN for the pair of types that a pass goes between: a float picture's middle is f32. */
 #define FOR_TYPES(p, FN, ...)                                          \

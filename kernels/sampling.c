@@ -6,7 +6,7 @@
 #include "kernels/shape.h"
 #include "kernels/variants.h"
 
-/* --- argmax -------------------------------------------------------------------------------- */
+/* --- argmax ----------------------------------------------------------------------------------- */
 
 static const at_operand argmax_operands[] = {
     AT_OPERAND(argmax, y, AT_OUT, AT_BATCHED, AT_I32),
@@ -57,7 +57,7 @@ static const at_variant argmax_variants[] = {
 AT_DEFINE_OP(argmax, "y = index of the first largest element of each row", argmax_operands,
              at_no_attrs, argmax_shape, argmax_flops, argmax_variants);
 
-/* --- nucleus sampling ---------------------------------------------------------------------- */
+/* --- nucleus sampling ------------------------------------------------------------------------- */
 
 static const at_operand sample_top_operands[] = {
     AT_OPERAND(sample_top, y, AT_OUT, AT_BATCHED, AT_I32),

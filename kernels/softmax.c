@@ -1,4 +1,5 @@
-/* softmax.c -- rows that sum to one: softmax; rows of length one: l2_normalize; and their gradients. */
+/* softmax.c -- rows that sum to one: softmax; rows of length one: l2_normalize; and their
+ * gradients. */
 #include <math.h>
 
 #include "kernels/shape.h"

@@ -33,7 +33,7 @@ AT_INLINE void store_upto(void *p, int64_t i, at_dtype type, at_vf x, int n)
             __VA_ARGS__                                 \
         }                                               \
         if (c < (cols)) {                               \
-            const int n = (int)((cols) - c);            \
+            const int n = (int)((cols)-c);              \
             __VA_ARGS__                                 \
         }                                               \
     } while (0)
@@ -53,15 +53,15 @@ AT_INLINE void softmax_row(at_dtype type, void *y, const void *x, int64_t cols, 
     });
     const at_vf largest = at_vf_set(at_vf_largest(top));
     EACH_VECTOR(cols, {
-        at_vf e = at_vf_exp(at_vf_fma(load_upto(x, c, type, n, 0.0f), scale, -largest)), own = { 0 };
+        at_vf e = at_vf_exp(at_vf_fma(load_upto(x, c, type, n, 0.0f), scale, -largest)),
+              own = { 0 };
         store_upto(&own, 0, AT_F32, e, n);
         store_upto(kept, c, AT_F32, e, n);
         sum += own;
     });
     const at_vf inverse = at_vf_set(1.0f / at_vf_sum(sum));
-    EACH_VECTOR(cols, {
-        store_upto(y, c, type, load_upto(kept, c, AT_F32, n, 0.0f) * inverse, n);
-    });
+    EACH_VECTOR(cols,
+                { store_upto(y, c, type, load_upto(kept, c, AT_F32, n, 0.0f) * inverse, n); });
 }
 
 AT_INLINE void softmax_bwd_row(at_dtype type, void *dx, const void *y, const void *dy, int64_t cols,
@@ -168,7 +168,12 @@ at_status AT_SIMD(at_softmax)(const void *args, const at_prepared *p, const at_l
 {
     const at_softmax_args *a = args;
     (void)p;
-    rows_job j = { SOFTMAX, &a->y, &a->x, NULL, a->scale != 0 ? a->scale : 1.0f, l->scratch,
+    rows_job j = { SOFTMAX,
+                   &a->y,
+                   &a->x,
+                   NULL,
+                   a->scale != 0 ? a->scale : 1.0f,
+                   l->scratch,
                    at_softmax_row_bytes(&a->x) };
     return run_all(&j, l);
 }

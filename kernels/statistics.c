@@ -1,5 +1,5 @@
-/* statistics.c -- mean and deviation of every channel of a sample, and AdaIN, which puts a picture's on
- * another's. */
+/* statistics.c -- mean and deviation of every channel of a sample, and AdaIN, which puts a
+ * picture's on another's. */
 #include <math.h>
 
 #include "kernels/channels.h"
@@ -23,7 +23,8 @@ static at_status check_picture(const char *op, const at_view *x, int unbiased, a
     AT_TRY(at_expect_float(op, "x", x, err));
     AT_TRY(at_expect_rank(op, "x", x, 2, AT_RANK_MAX, err));
     if (unbiased && positions_of(x) < 2)
-        return at_fail(err, AT_INVALID, "%s: unbiased needs at least 2 positions in x, found 1", op);
+        return at_fail(err, AT_INVALID, "%s: unbiased needs at least 2 positions in x, found 1",
+                       op);
     return AT_OK;
 }
 

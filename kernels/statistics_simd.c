@@ -1,5 +1,5 @@
-/* statistics_simd.c -- mean_std, its gradient and adain as passes of channels.h: mean_std is the first
- * pass alone, the other two the second alone. */
+/* statistics_simd.c -- mean_std, its gradient and adain as passes of channels.h: mean_std is the
+ * first pass alone, the other two the second alone. */
 #include "kernels/channels_simd.h"
 #include "kernels/variants.h"
 
@@ -24,8 +24,9 @@ at_status AT_SIMD(at_mean_std)(const void *args, const at_prepared *p, const at_
 {
     const at_mean_std_args *a = args;
     (void)p;
-    at_channels job = { .way = AT_CHANNELS_FORWARD, .x = a->x, .args = a,
-                        .finish = mean_std_finish };
+    at_channels job = {
+        .way = AT_CHANNELS_FORWARD, .x = a->x, .args = a, .finish = mean_std_finish
+    };
     job.cut = at_channels_cut_of(&a->x, 1, job.way);
     AT_SIMD(at_channels_forward)(&job, l);
     return AT_OK;
@@ -49,8 +50,9 @@ at_status AT_SIMD(at_mean_std_bwd)(const void *args, const at_prepared *p, const
 {
     const at_mean_std_bwd_args *a = args;
     (void)p;
-    at_channels job = { .way = AT_CHANNELS_WRITE, .x = a->x, .y = a->dx, .args = a,
-                        .finish = mean_std_bwd_finish };
+    at_channels job = {
+        .way = AT_CHANNELS_WRITE, .x = a->x, .y = a->dx, .args = a, .finish = mean_std_bwd_finish
+    };
     job.cut = at_channels_cut_of(&a->x, 1, job.way);
     AT_SIMD(at_channels_forward)(&job, l);
     return AT_OK;
@@ -78,8 +80,9 @@ at_status AT_SIMD(at_adain)(const void *args, const at_prepared *p, const at_lau
 {
     const at_adain_args *a = args;
     (void)p;
-    at_channels job = { .way = AT_CHANNELS_WRITE, .x = a->x, .y = a->y, .args = a,
-                        .finish = adain_finish };
+    at_channels job = {
+        .way = AT_CHANNELS_WRITE, .x = a->x, .y = a->y, .args = a, .finish = adain_finish
+    };
     job.cut = at_channels_cut_of(&a->x, 1, job.way);
     AT_SIMD(at_channels_forward)(&job, l);
     return AT_OK;

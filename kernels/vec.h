@@ -24,8 +24,8 @@ enum { AT_LANES = 4 };
 
 /* AT_SIMD(name) is name_avx512, name_avx2 or name_simd. */
 #define AT_SIMD_JOIN2(name, level) name##_##level
-#define AT_SIMD_JOIN(name, level) AT_SIMD_JOIN2(name, level)
-#define AT_SIMD(name) AT_SIMD_JOIN(name, AT_SIMD_LEVEL)
+#define AT_SIMD_JOIN(name, level)  AT_SIMD_JOIN2(name, level)
+#define AT_SIMD(name)              AT_SIMD_JOIN(name, AT_SIMD_LEVEL)
 
 typedef float at_vf __attribute__((vector_size(AT_LANES * 4)));
 typedef int32_t at_vi __attribute__((vector_size(AT_LANES * 4)));

@@ -33,8 +33,8 @@ AT_INLINE at_vf at_vf_sqrt(at_vf x)
 /* Sum of the lanes, always in the same order: lanes i and i + n, n = AT_LANES / 2, ..., 2, 1. */
 AT_INLINE float at_vf_sum(at_vf x)
 {
-    __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)x),
-                                _mm512_extractf32x8_ps((__m512)x, 1));
+    __m256 half =
+        _mm256_add_ps(_mm512_castps512_ps256((__m512)x), _mm512_extractf32x8_ps((__m512)x, 1));
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
@@ -58,8 +58,8 @@ AT_INLINE at_vh at_bf16_of_vf(at_vf x)
     at_vu u = (at_vu)x;
     at_vu rounded = u + 0x7fffu + ((u >> 16) & 1u);
     __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
-    rounded = (at_vu)_mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u,
-                                          _mm512_set1_epi32(0x400000));
+    rounded =
+        (at_vu)_mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u, _mm512_set1_epi32(0x400000));
     return at_vh_of_upper((at_vf)rounded);
 }
 

@@ -1,5 +1,5 @@
-/* adamw8bit_test.c -- the map of one-byte states keeps its promises, and a small network learns with
- * such states as it does with f32 ones. */
+/* adamw8bit_test.c -- the map of one-byte states keeps its promises, and a small network learns
+ * with such states as it does with f32 ones. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +20,8 @@ static int nearest_by_search(float x, int bits)
     return best;
 }
 
-/* Codes rise, end at 1, and come back as themselves; between them the nearest is found. A tie, or what
- * rounding makes one, may go to either side. */
+/* Codes rise, end at 1, and come back as themselves; between them the nearest is found. A tie, or
+ * what rounding makes one, may go to either side. */
 static int check_map(int bits)
 {
     int failures = at_state_value((1 << bits) - 1, bits) != 1;

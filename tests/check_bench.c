@@ -1,4 +1,5 @@
-/* check_bench.c -- checkop --bench: how fast every variant is at the shapes that the models run at. */
+/* check_bench.c -- checkop --bench: how fast every variant is at the shapes that the models run
+ * at. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* ops_golden.c -- replays golden files (written by reference/golden.py, which describes them) through
- * every variant that this machine can run: ops_golden FILE... */
+/* ops_golden.c -- replays golden files (written by reference/golden.py, which describes them)
+ * through every variant that this machine can run: ops_golden FILE... */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* profile_test.c -- what a profiled plan tells: a table that adds up, a trace that a JSON reader takes,
- * peaks that make sense. */
+/* profile_test.c -- what a profiled plan tells: a table that adds up, a trace that a JSON reader
+ * takes, peaks that make sense. */
 #include "tests/unit.h"
 
 #include <math.h>
@@ -76,7 +76,7 @@ static void print_to(printed *p)
     assert_non_null(p->out);
 }
 
-/* --- the table -------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static int count_of(const char *text, const char *word)
 {
@@ -146,9 +146,10 @@ static void shares_add_up(void **state)
     free(p.text);
 }
 
-/* --- the trace -------------------------------------------------------------------------------------- */
+/* --- the trace -------------------------------------------------------------------------------- */
 
-/* Walks over one JSON value; NULL when it is none. Enough of a reader to know that others will read it. */
+/* Walks over one JSON value; NULL when it is none. Enough of a reader to know that others will read
+ * it. */
 static const char *skip_value(const char *p);
 
 static const char *skip_blank(const char *p)
@@ -259,7 +260,7 @@ static void unwritable_output_is_said(void **state)
     fclose(full);
 }
 
-/* --- peaks ------------------------------------------------------------------------------------------ */
+/* --- peaks ------------------------------------------------------------------------------------ */
 
 static void roofline_is_the_larger_bound(void **state)
 {

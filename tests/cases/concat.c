@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
-/* Every axis, two to four parts, odd sizes, one long stretch (which is cut for threads), integers. */
+/* Every axis, two to four parts, odd sizes, one long stretch (which is cut for threads),
+ * integers. */
 AT_CASES(concat) = {
     { "x0=1 x1=1 axis=0" },
     { "x0=2,3,5 x1=2,3,7 axis=2" },

@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
-/* Kernels 1, 3, 4, 9, strides 1 and 2, paddings of every kind, channels from 1 to several panels, widths
- * below and above a tile. */
+/* Kernels 1, 3, 4, 9, strides 1 and 2, paddings of every kind, channels from 1 to several panels,
+ * widths below and above a tile. */
 AT_CASES(conv2d) = {
     { "x=1,1,1,1 w=1,1,1,1" },
     { "x=1,5,4,3 w=2,3,3,3 bias=2 pad=1,1,1,1" },

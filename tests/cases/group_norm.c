@@ -1,8 +1,8 @@
 #include "tests/check.h"
 
 /* One element, groups of one channel, of all, that are no whole vectors; two inputs with the seam
- * inside a group and off a vector's border; what a sample adds; weights of other types; f8 output; a
- * mean far from zero. Groups of 64 channels over 3600 positions are cut by positions in f32, the
+ * inside a group and off a vector's border; what a sample adds; weights of other types; f8 output;
+ * a mean far from zero. Groups of 64 channels over 3600 positions are cut by positions in f32, the
  * others by channels. */
 AT_CASES(group_norm) = {
     { "x=1,1 gamma=1 beta=1 groups=1 eps=1e-5", .gradients = "-" },
@@ -19,8 +19,8 @@ AT_CASES(group_norm) = {
     { "x=2,11,13,48 gamma=48 beta=48 groups=4 eps=1e-5", "x=99:101", .types = CHECK_F32,
       .gradients = "-" },
     { "x=2,60,60,64 gamma=64 beta=64 groups=1 eps=1e-5 silu=yes", "x=0:3", .gradients = "-" },
-    { "x=3,60,60,29 x2=3,60,60,35 add=3,64 gamma=64 beta=64 groups=1 eps=1e-5",
-      .types = CHECK_F32, .gradients = "-" },
+    { "x=3,60,60,29 x2=3,60,60,35 add=3,64 gamma=64 beta=64 groups=1 eps=1e-5", .types = CHECK_F32,
+      .gradients = "-" },
     { "x=2,4,9,32 gamma=32 beta=32 y_scale=1 groups=4 eps=1e-5 silu=yes", "y_scale=0.01:0.02",
       .gradients = "-" },
     { NULL },

@@ -1,7 +1,8 @@
 #include "tests/check.h"
 
-/* Sizes: one element, less than a vector and a panel, several panels and blocks of rows; few rows, which
- * have a variant of their own; every activation, every optional operand, weights of other types. */
+/* Sizes: one element, less than a vector and a panel, several panels and blocks of rows; few rows,
+ * which have a variant of their own; every activation, every optional operand, weights of other
+ * types. */
 AT_CASES(linear) = {
     { "x=1,1 w=1,1" },
     { "x=3,1,5 w=7,5 bias=7" },
@@ -14,8 +15,7 @@ AT_CASES(linear) = {
     { "x=1,150,33 w=300,33 bias=300", .gradients = "-" },
     { "x=3,1,300 w=200,300:bf16 bias=200 act=gelu", .types = CHECK_F32 | CHECK_BF16,
       .gradients = "-" },
-    { "x=4,300 w=100,300:f16 bias=100 act=silu", .types = CHECK_F32 | CHECK_F16,
-      .gradients = "-" },
+    { "x=4,300 w=100,300:f16 bias=100 act=silu", .types = CHECK_F32 | CHECK_F16, .gradients = "-" },
     { "x=2,3,16,64 w=64,64 residual=2,3,16,64", .gradients = "-" },
     { "x=300,64 w=48,64 bias=48", .gradients = "-" },
     { "x=5,130 w=3,130 bias=3", "x=-100:100 w=-100:100", .gradients = "-" },

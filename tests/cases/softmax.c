@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
-/* One column, columns around a vector, a text's 77, a long row; scores so large that only the largest
- * counts; a negative scale. */
+/* One column, columns around a vector, a text's 77, a long row; scores so large that only the
+ * largest counts; a negative scale. */
 AT_CASES(softmax) = {
     { "x=1,1", .gradients = "-" },
     { "x=5,3", .gradients = "x" },

@@ -18,8 +18,8 @@ AT_CASES(mean_std_bwd) = {
       .gradients = "-" },
     { "x=2,21,20,33 mean=2,33:f32 std=2,33:f32 dmean=2,33:f32 dstd=2,33:f32", "std=0.5:2",
       .gradients = "-" },
-    { "x=2,113,113,5 mean=2,5:f32 std=2,5:f32 dmean=2,5:f32 dstd=2,5:f32 unbiased=yes",
-      "std=0.5:2", .gradients = "-" },
+    { "x=2,113,113,5 mean=2,5:f32 std=2,5:f32 dmean=2,5:f32 dstd=2,5:f32 unbiased=yes", "std=0.5:2",
+      .gradients = "-" },
     { NULL },
 };
 
