@@ -11,19 +11,31 @@ at_status at_conv_check(const char *op, const at_conv *c, at_error *err);
 AT_SIMD_DECLARE(at_conv2d);
 AT_SIMD_DECLARE(at_conv2d_dgrad);
 AT_SIMD_DECLARE(at_conv2d_wgrad);
-at_fits_fn at_conv2d_simd_fits, at_conv2d_dgrad_simd_fits, at_conv2d_wgrad_simd_fits;
-at_prepare_fn AT_OWN_PREPARE(at_conv2d), AT_OWN_PREPARE(at_conv2d_dgrad),
-    AT_OWN_PREPARE(at_conv2d_wgrad);
+bool at_conv2d_simd_fits(const void *args);
+bool at_conv2d_dgrad_simd_fits(const void *args);
+bool at_conv2d_wgrad_simd_fits(const void *args);
+AT_OWN_PREPARE_DECLARE(at_conv2d);
+AT_OWN_PREPARE_DECLARE(at_conv2d_dgrad);
+AT_OWN_PREPARE_DECLARE(at_conv2d_wgrad);
 
 /* The library's rows. Where bf16 products are slower than f32 ones, own code that widens is faster
  * than the library in bf16, so the library comes after it. */
 #if defined(AT_HAS_ONEDNN)
-at_fits_fn at_conv2d_onednn_f32_fits, at_conv2d_onednn_bf16_fits;
-at_fits_fn at_conv2d_dgrad_onednn_f32_fits, at_conv2d_dgrad_onednn_bf16_fits;
-at_fits_fn at_conv2d_wgrad_onednn_f32_fits, at_conv2d_wgrad_onednn_bf16_fits;
-at_prepare_fn at_conv2d_onednn_prepare, at_conv2d_dgrad_onednn_prepare,
-    at_conv2d_wgrad_onednn_prepare;
-at_run_fn at_conv2d_onednn_run, at_conv2d_dgrad_onednn_run, at_conv2d_wgrad_onednn_run;
+bool at_conv2d_onednn_f32_fits(const void *args);
+bool at_conv2d_onednn_bf16_fits(const void *args);
+bool at_conv2d_dgrad_onednn_f32_fits(const void *args);
+bool at_conv2d_dgrad_onednn_bf16_fits(const void *args);
+bool at_conv2d_wgrad_onednn_f32_fits(const void *args);
+bool at_conv2d_wgrad_onednn_bf16_fits(const void *args);
+at_status at_conv2d_onednn_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                   at_error *err);
+at_status at_conv2d_dgrad_onednn_prepare(const void *args, const at_prepare_in *in,
+                                         at_prepared *out, at_error *err);
+at_status at_conv2d_wgrad_onednn_prepare(const void *args, const at_prepare_in *in,
+                                         at_prepared *out, at_error *err);
+at_status at_conv2d_onednn_run(const void *args, const at_prepared *p, const at_launch *l);
+at_status at_conv2d_dgrad_onednn_run(const void *args, const at_prepared *p, const at_launch *l);
+at_status at_conv2d_wgrad_onednn_run(const void *args, const at_prepared *p, const at_launch *l);
 void at_conv2d_onednn_release(at_prepared *p);
 void at_conv2d_dgrad_onednn_release(at_prepared *p);
 void at_conv2d_wgrad_onednn_release(at_prepared *p);

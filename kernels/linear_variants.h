@@ -15,7 +15,7 @@ at_status at_expect_sums(const char *op, const at_view *acc, const at_view *bias
 
 /* Own rows prepare by instruction set, because the width of a panel depends on it. */
 #if defined(__x86_64__)
-#define AT_OWN_PREPARE(F) F##_prepare_avx512, F##_prepare_avx2
+#define AT_OWN_PREPARE_DECLARE(F) at_prepare_fn F##_prepare_avx512, F##_prepare_avx2
 #define AT_OWN_VARIANTS(op, F, flags, fits)                                                        \
     { op "_avx512", AT_CPU, AT_CAP_MASK(AVX512), flags, fits, F##_prepare_avx512,                  \
       NULL,         NULL,   F##_avx512 },                                                          \
@@ -23,7 +23,7 @@ at_status at_expect_sums(const char *op, const at_view *acc, const at_view *bias
         op "_avx2", AT_CPU, AT_CAP_MASK(AVX2), flags, fits, F##_prepare_avx2, NULL, NULL, F##_avx2 \
     }
 #else
-#define AT_OWN_PREPARE(F) F##_prepare_simd
+#define AT_OWN_PREPARE_DECLARE(F) at_prepare_fn F##_prepare_simd
 #define AT_OWN_VARIANTS(op, F, flags, fits)                                        \
     {                                                                              \
         op "_simd", AT_CPU, 0, flags, fits, F##_prepare_simd, NULL, NULL, F##_simd \
@@ -34,10 +34,15 @@ AT_SIMD_DECLARE(at_linear);
 AT_SIMD_DECLARE(at_linear_few);
 AT_SIMD_DECLARE(at_linear_dgrad);
 AT_SIMD_DECLARE(at_linear_wgrad);
-at_fits_fn at_linear_simd_fits, at_linear_few_fits, at_linear_dgrad_simd_fits,
-    at_linear_wgrad_simd_fits;
-at_prepare_fn at_linear_few_prepare, AT_OWN_PREPARE(at_linear), AT_OWN_PREPARE(at_linear_dgrad),
-    AT_OWN_PREPARE(at_linear_wgrad);
+bool at_linear_simd_fits(const void *args);
+bool at_linear_few_fits(const void *args);
+bool at_linear_dgrad_simd_fits(const void *args);
+bool at_linear_wgrad_simd_fits(const void *args);
+at_status at_linear_few_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                at_error *err);
+AT_OWN_PREPARE_DECLARE(at_linear);
+AT_OWN_PREPARE_DECLARE(at_linear_dgrad);
+AT_OWN_PREPARE_DECLARE(at_linear_wgrad);
 
 /* Scratch of linear for few rows: rows widened to f32, one number a block, sums of each worker. */
 typedef struct at_few_layout {
@@ -51,9 +56,14 @@ enum { AT_FEW_BLOCK = 48, AT_FEW_LANES = 16 };
 /* The library's rows: where bf16 products are fast it is first, elsewhere own code that widens to
  * f32 is faster than it. */
 #if defined(AT_HAS_ONEDNN)
-at_fits_fn at_linear_onednn_fits, at_linear_dgrad_onednn_fits;
-at_prepare_fn at_linear_onednn_prepare, at_linear_dgrad_onednn_prepare;
-at_run_fn at_linear_onednn_run, at_linear_dgrad_onednn_run;
+bool at_linear_onednn_fits(const void *args);
+bool at_linear_dgrad_onednn_fits(const void *args);
+at_status at_linear_onednn_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                   at_error *err);
+at_status at_linear_dgrad_onednn_prepare(const void *args, const at_prepare_in *in,
+                                         at_prepared *out, at_error *err);
+at_status at_linear_onednn_run(const void *args, const at_prepared *p, const at_launch *l);
+at_status at_linear_dgrad_onednn_run(const void *args, const at_prepared *p, const at_launch *l);
 void at_linear_onednn_release(at_prepared *p);
 
 #define AT_LINEAR_ONEDNN_ROW(op, suffix, cap, flags)                                       \

@@ -2,7 +2,7 @@
 
 /* One element, groups of one channel, of all, that are no whole vectors; two inputs with the seam
  * inside a group and off a vector's border; what a sample adds; weights of other types; f8 output;
- * a mean far from zero. Groups of 64 channels over 3600 positions are cut by positions in f32, the
+ * a mean far from zero. A group of 64 channels over 3136 positions is cut by positions in f32, the
  * others by channels. */
 AT_CASES(group_norm) = {
     { "x=1,1 gamma=1 beta=1 groups=1 eps=1e-5", .gradients = "-" },

@@ -1,8 +1,8 @@
 #include "tests/check.h"
 
 /* One position (rstd is 1 / sqrt(eps)), channels below, at and above a vector, channels in several
- * slabs, positions in several parts (the cut by positions begins at 12288 in f32), a mean far from
- * zero, statistics that are given.. */
+ * slabs, positions in several parts (in f32 from 12289 on), a mean far from zero, statistics that
+ * are given. */
 AT_CASES(instance_norm) = {
     { "x=1,1,1,1 eps=1e-5", .gradients = "-" },
     { "x=2,1,1,5 gamma=5 beta=5 eps=1e-5 relu=yes", .gradients = "-" },
@@ -14,8 +14,8 @@ AT_CASES(instance_norm) = {
     { "x=2,8,9,20 eps=1e-5", "x=99:101", .types = CHECK_F32, .gradients = "-" },
     { "x=2,4,5,18 gamma=18:f16 beta=18:f32 mean_in=2,18:f32 rstd_in=2,18:f32 relu=yes",
       "rstd_in=0.5:2", .gradients = "-" },
-    { "x=2,113,113,3 gamma=3 beta=3 eps=1e-5 relu=yes", .gradients = "-" },
-    { "x=1,130,131,19 gamma=19 beta=19 eps=1e-5", "x=2:4", .gradients = "-" },
+    { "x=2,113,113,3 gamma=3 beta=3 eps=1e-5 relu=yes", "x=2:4", .types = CHECK_F32,
+      .gradients = "-" },
     { NULL },
 };
 
@@ -29,7 +29,7 @@ AT_CASES(instance_norm_bwd) = {
       .gradients = "-" },
     { "x=2,13,10,300 dy=2,13,10,300 gamma=300 beta=300 mean=2,300:f32 rstd=2,300:f32 relu=yes",
       "rstd=0.5:2", .gradients = "-" },
-    { "x=2,113,113,5 dy=2,113,113,5 gamma=5 beta=5 mean=2,5:f32 rstd=2,5:f32 relu=yes",
-      "rstd=1.5:2 mean=-0.1:0.1", .gradients = "-" },
+    { "x=1,113,113,3 dy=1,113,113,3 gamma=3 beta=3 mean=1,3:f32 rstd=1,3:f32 relu=yes",
+      "rstd=1.5:2 mean=-0.1:0.1", .types = CHECK_F32, .gradients = "-" },
     { NULL },
 };

@@ -6,8 +6,7 @@ AT_CASES(mean_std) = {
     { "x=3,5,7,3 eps=1e-5 unbiased=yes", .gradients = "x" },
     { "x=2,9,20 eps=1e-3", .gradients = "x" },
     { "x=2,13,10,150 eps=1e-5 unbiased=yes", "x=99:101", .types = CHECK_F32, .gradients = "-" },
-    { "x=2,113,113,5 eps=1e-5 unbiased=yes", "x=2:4", .gradients = "-" },
-    { "x=1,130,131,33 eps=1e-5", "x=0:2", .gradients = "-" },
+    { "x=2,113,113,3 eps=1e-5 unbiased=yes", "x=2:4", .types = CHECK_F32, .gradients = "-" },
     { NULL },
 };
 

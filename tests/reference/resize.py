@@ -2,11 +2,12 @@
 """Writes tests/golden/resize.txt: what Pillow and torch make of small pictures.
 
     python tests/reference/resize.py > tests/golden/resize.txt
-    python tests/reference/resize.py --random 300 > many.txt     # sizes by chance, for a longer check
+    python tests/reference/resize.py --random 300 > many.txt  # sizes by chance, a longer check
 
-Needs Pillow 13 (its order of the two passes is part of the result), numpy and torch. A case is a line
-"filter type H W C Ho Wo seed" and then one line for each row of the result: two hexadecimal digits a byte,
-or eight, the bits of an f32. The picture itself is drawn from the seed, here and in resize_golden.c alike.
+Needs Pillow 13 (its order of the two passes is part of the result), numpy and torch. A case is a
+line "filter type H W C Ho Wo seed" and then one line for each row of the result: two hexadecimal
+digits a byte, or eight, the bits of an f32. The picture itself is drawn from the seed, here and in
+resize_golden.c alike.
 """
 import argparse
 import random
@@ -24,12 +25,19 @@ MODES = {1: "L", 3: "RGB", 4: "CMYK"}  # RGBA would be multiplied by its alpha f
 
 # H, W, C, Ho, Wo: larger and smaller, by little and by much, both orders of the passes.
 BYTES = [
-    (7, 9, 3, 14, 18), (31, 23, 3, 12, 17), (20, 30, 1, 33, 9), (40, 12, 3, 9, 12), (40, 12, 3, 9, 11),
-    (13, 60, 3, 12, 7), (60, 9, 1, 3, 20), (1, 1, 3, 4, 3), (3, 2, 4, 17, 21), (90, 70, 3, 8, 8),
+    (7, 9, 3, 14, 18), (31, 23, 3, 12, 17), (20, 30, 1, 33, 9), (40, 12, 3, 9, 12),
+    (40, 12, 3, 9, 11), (13, 60, 3, 12, 7), (60, 9, 1, 3, 20), (1, 1, 3, 4, 3), (3, 2, 4, 17, 21),
+    (90, 70, 3, 8, 8),
     (16, 16, 3, 16, 16), (25, 25, 3, 25, 11), (25, 25, 3, 11, 25), (50, 40, 3, 20, 25),
 ]
-FLOATS = [(7, 9, 1, 14, 18), (31, 23, 1, 12, 17), (40, 12, 1, 9, 12), (13, 60, 2, 12, 7), (3, 2, 1, 9, 11)]
-TORCH = [(24, 24, 1, 30, 18), (24, 24, 2, 14, 37), (5, 3, 1, 16, 1), (1, 1, 1, 3, 4), (37, 11, 1, 11, 37)]
+FLOATS = [
+    (7, 9, 1, 14, 18), (31, 23, 1, 12, 17), (40, 12, 1, 9, 12), (13, 60, 2, 12, 7),
+    (3, 2, 1, 9, 11),
+]
+TORCH = [
+    (24, 24, 1, 30, 18), (24, 24, 2, 14, 37), (5, 3, 1, 16, 1), (1, 1, 1, 3, 4),
+    (37, 11, 1, 11, 37),
+]
 
 
 def draw(seed, n):
@@ -65,7 +73,10 @@ def write_case(kind, is_bytes, shape, seed):
         picture = (numbers >> 16).astype(numpy.uint8)
     else:
         picture = numbers.astype(numpy.float32) * numpy.float32(2.0**-24)
-    y = by_torch(picture, (Ho, Wo)) if kind == "bicubic_torch" else by_pillow(picture, (Ho, Wo), kind)
+    if kind == "bicubic_torch":
+        y = by_torch(picture, (Ho, Wo))
+    else:
+        y = by_pillow(picture, (Ho, Wo), kind)
     print(kind, "u8" if is_bytes else "f32", H, W, C, Ho, Wo, seed)
     for row in numpy.ascontiguousarray(y):
         if is_bytes:
@@ -93,7 +104,8 @@ def random_cases(count):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="N cases of random sizes")
+    parser.add_argument("--random", type=int, default=0, metavar="N",
+                        help="N cases of random sizes")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cases = random_cases(options.random) if options.random else fixed_cases()
