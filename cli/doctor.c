@@ -204,7 +204,7 @@ static void print_libraries(void)
 
 static void print_choices(const findings *f)
 {
-    char text[2 * TEXT_MAX];
+    char text[3 * TEXT_MAX];
     snprintf(text, sizeof text, "%s: %s", at_dtype_name(f->dtype), f->precision_why);
     line("precision", text);
     snprintf(text, sizeof text, "%d: %s; %s", f->machine.threads, f->threads_why, f->waiting);

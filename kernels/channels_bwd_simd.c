@@ -24,15 +24,16 @@ static coefficients coefficients_from(const at_channels_numbers *n, int64_t c)
     return k;
 }
 
-/* act'(u * scale + shift) * dy */
+/* act'(u * scale + shift) * dy. Coefficients are read for n channels only: what lies behind them
+ * another thread may be writing. */
 AT_INLINE at_vf before_activation(at_channels_act act, at_vf u, at_vf dy, const coefficients *k,
-                                  int64_t c)
+                                  int64_t c, int n)
 {
     if (act == AT_CHANNELS_PLAIN)
         return dy;
     const at_vf one = at_vf_set(1.0f), zero = { 0 };
-    at_vf z = at_vf_fma(u, at_vf_load(k->of[AT_COEF_SCALE], c, AT_F32),
-                        at_vf_load(k->of[AT_COEF_SHIFT], c, AT_F32));
+    at_vf z = at_vf_fma(u, at_vf_load_upto(k->of[AT_COEF_SCALE], c, AT_F32, n),
+                        at_vf_load_upto(k->of[AT_COEF_SHIFT], c, AT_F32, n));
     if (act == AT_CHANNELS_RELU)
         return at_vf_select(z > zero, dy, zero);
     at_vf s = at_vf_sigmoid(z);
@@ -58,15 +59,15 @@ AT_INLINE void add_rows(at_dtype type, at_channels_act act, int rows, const pair
                         int n, const coefficients *k, float *dz_sum, float *product_sum,
                         float *xhat_sum)
 {
-    at_vf scale = at_vf_load(k->of[AT_COEF_XHAT_SCALE], c, AT_F32);
-    at_vf shift = at_vf_load(k->of[AT_COEF_XHAT_SHIFT], c, AT_F32);
+    at_vf scale = at_vf_load_upto(k->of[AT_COEF_XHAT_SCALE], c, AT_F32, n);
+    at_vf shift = at_vf_load_upto(k->of[AT_COEF_XHAT_SHIFT], c, AT_F32, n);
     at_vf s = at_vf_load(dz_sum, c, AT_F32), q = at_vf_load(product_sum, c, AT_F32);
     at_vf h = at_vf_load(xhat_sum, c, AT_F32),
-          centre = at_vf_load(k->of[AT_COEF_CENTRE], c, AT_F32);
+          centre = at_vf_load_upto(k->of[AT_COEF_CENTRE], c, AT_F32, n);
     for (int r = 0; r < rows; r++) {
         at_vf u = at_vf_load_upto(p->x + (size_t)r * p->x_pitch, c, type, n) - centre;
         at_vf dy = at_vf_load_upto(p->dy + (size_t)r * p->dy_pitch, c, type, n);
-        at_vf dz = before_activation(act, u, dy, k, c), xhat = at_vf_fma(u, scale, shift);
+        at_vf dz = before_activation(act, u, dy, k, c, n), xhat = at_vf_fma(u, scale, shift);
         s += dz;
         q = at_vf_fma(dz, xhat, q);
         h += xhat;
@@ -120,11 +121,12 @@ AT_INLINE void write_vector(at_dtype type, at_channels_act act, void *dx, const 
                             int n, const coefficients *k)
 {
     at_vf dy = at_vf_load_upto(p->dy, c, type, n);
-    at_vf u = at_vf_load_upto(p->x, c, type, n) - at_vf_load(k->of[AT_COEF_CENTRE], c, AT_F32);
-    at_vf v = at_vf_fma(u, at_vf_load(k->of[AT_COEF_U], c, AT_F32),
-                        at_vf_load(k->of[AT_COEF_1], c, AT_F32));
-    at_vf dz = before_activation(act, u, dy, k, c);
-    v = at_vf_fma(dz, at_vf_load(k->of[AT_COEF_DZ], c, AT_F32), v);
+    at_vf u =
+        at_vf_load_upto(p->x, c, type, n) - at_vf_load_upto(k->of[AT_COEF_CENTRE], c, AT_F32, n);
+    at_vf v = at_vf_fma(u, at_vf_load_upto(k->of[AT_COEF_U], c, AT_F32, n),
+                        at_vf_load_upto(k->of[AT_COEF_1], c, AT_F32, n));
+    at_vf dz = before_activation(act, u, dy, k, c, n);
+    v = at_vf_fma(dz, at_vf_load_upto(k->of[AT_COEF_DZ], c, AT_F32, n), v);
     at_vf_store_upto(dx, c, type, v, n);
 }
 

@@ -108,7 +108,7 @@ AT_INLINE at_vf activated(at_channels_act act, at_vf z)
     return act == AT_CHANNELS_RELU ? at_vf_max(z, (at_vf){ 0 }) : z;
 }
 
-/* The coefficients of some channels. */
+/* The coefficients of some channels; those behind them another thread may be writing. */
 typedef struct terms {
     const float *centre, *scale, *shift;
 } terms;
@@ -116,8 +116,9 @@ typedef struct terms {
 AT_INLINE at_vf write_vector(at_dtype type, at_channels_act act, void *y, const void *x, int64_t c,
                              int n, const terms *t, at_vf top)
 {
-    at_vf u = at_vf_load_upto(x, c, type, n) - at_vf_load(t->centre, c, AT_F32);
-    at_vf z = at_vf_fma(u, at_vf_load(t->scale, c, AT_F32), at_vf_load(t->shift, c, AT_F32));
+    at_vf u = at_vf_load_upto(x, c, type, n) - at_vf_load_upto(t->centre, c, AT_F32, n);
+    at_vf z = at_vf_fma(u, at_vf_load_upto(t->scale, c, AT_F32, n),
+                        at_vf_load_upto(t->shift, c, AT_F32, n));
     at_vf v = activated(act, z);
     at_vf_store_upto(y, c, type, v, n);
     if (n == AT_LANES)

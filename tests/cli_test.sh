@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Proves what the program says and how it ends: help, wrong options, exit statuses, JSON.
+# Usage: tests/cli_test.sh ATELIER
+set -euo pipefail
+
+unset GOMP_SPINCOUNT OMP_WAIT_POLICY
+atelier=$(realpath "$1")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+out=$scratch/out
+err=$scratch/err
+tests=0
+failures=0
+
+fail()
+{
+    printf 'FAIL %s\n' "$*"
+    failures=$((failures + 1))
+}
+
+# expect STATUS WORDS...: runs the program; its output is then in $out and $err.
+expect()
+{
+    local wanted=$1 status=0
+    shift
+    tests=$((tests + 1))
+    what="atelier $*"
+    "$atelier" "$@" >"$out" 2>"$err" </dev/null || status=$?
+    [ "$status" -eq "$wanted" ] || fail "$what: exit status $status, expected $wanted: $(head -1 "$err")"
+}
+
+# What went to a stream has the words / is one sentence / is JSON that has the words.
+says() { grep -qF -e "$2" "$scratch/$1" || fail "$what: '$2' is not in: $(head -3 "$scratch/$1")"; }
+one_line() { [ "$(wc -l <"$err")" -eq 1 ] || fail "$what: not one sentence: $(cat "$err")"; }
+refused()
+{
+    local words=$1
+    shift
+    expect 2 "$@"
+    says err "$words"
+    one_line
+    [ ! -s "$out" ] || fail "$what: printed something before it failed: $(head -1 "$out")"
+}
+is_json()
+{
+    if ! command -v python3 >/dev/null 2>&1; then
+        echo "SKIP reading the JSON of $what: there is no python3"
+    elif ! python3 -c "import json, sys; d = json.load(open(sys.argv[1])); assert $1, d" "$out" 2>"$err"; then
+        fail "$what: not $1: $(tail -1 "$err")"
+    fi
+}
+
+# --- the program -------------------------------------------------------------------------------------
+for word in help --help -h; do
+    expect 0 "$word"
+    says out "doctor"
+    says out "bench"
+done
+expect 0 version
+says out "atelier "
+expect 0 help bench
+says out "--shape"
+expect 2
+says err "usage:"
+refused "nonsense" nonsense
+refused "nonsense" help nonsense
+refused "nonsense" doctor nonsense
+refused "--nonsense" doctor --nonsense
+
+# --- doctor ------------------------------------------------------------------------------------------
+expect 0 doctor --help
+says out "--json"
+for n in 0 1025 x 1.5 ""; do refused "--threads" doctor --threads "$n"; done
+refused "--threads" doctor --threads
+refused "'sse9' is not an instruction set" doctor --isa sse9
+expect 0 doctor
+for word in processor cores memory instructions peaks bandwidth libraries gpu precision threads; do
+    says out "$word"
+done
+for word in convolution product attention "group norm"; do says out "$word"; done
+expect 0 doctor --json --threads 1 --isa plain
+is_json 'd["threads"]["count"] == 1 and d["precision"]["dtype"] == "f32"'
+is_json 'all(c["variant"] for c in d["choices"]) and not any(d["cpu"]["instructions"].values())'
+
+# --- bench -------------------------------------------------------------------------------------------
+quick=(--seconds 0.001 --threads 1)
+refused "bench ops" bench
+refused "bench ops" bench nonsense
+refused "one word too many" bench ops ops
+refused "there is no op 'nonsense'" bench ops --op nonsense
+refused "there is no op 'nonsense'" bench ops --op nonsense --shape "x=1"
+refused "'f12'" bench ops --op unary --dtype f12
+refused "'i32'" bench ops --op unary --dtype i32
+refused "unary has no variant 'nonsense'" bench ops --op unary --variant nonsense
+refused "--shape goes with --op" bench ops --shape "x=2,2 kind=silu"
+refused "--seconds" bench ops --op unary --seconds -1
+refused "input x is missing" bench ops --op unary --shape "kind=silu"
+refused "no input or attribute 'q'" bench ops --op unary --shape "q=2,2"
+refused "x: '2,a' is not a list" bench ops --op unary --shape "x=2,a"
+refused "kind: 'sillu' is not one of" bench ops --op unary --shape "x=2,2 kind=sillu"
+refused "gamma" bench ops --op layer_norm --shape "x=2,64 gamma=65 beta=64"
+refused "x alone would take" bench ops --op unary --shape "x=1e12,1e12 kind=silu"
+refused "MiB" bench ops --op unary --shape "x=1e6,1e6 kind=silu"
+expect 0 bench ops --op unary --shape "x=3,64 kind=silu" "${quick[@]}"
+says out "unary"
+says out "x=3,64 kind=silu"
+expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --dtype bf16 --json "${quick[@]}"
+is_json 'set(d) >= {"cpu", "threads", "peaks", "results"} and d["threads"] == 1'
+is_json 'set(d["results"][0]) >= {"op", "where", "shape", "dtype", "variant", "us", "us_min", "gflops", "gbps", "share"}'
+is_json 'd["results"][0]["dtype"] == "bf16" and 0 < d["results"][0]["us_min"] <= d["results"][0]["us"]'
+expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --variant unary_ref --json "${quick[@]}"
+is_json 'd["results"][0]["variant"] == "unary_ref"'
+
+# --- how threads wait --------------------------------------------------------------------------------
+expect 0 doctor --json
+is_json '"GOMP_SPINCOUNT=20000" in d["threads"]["waiting"]'
+OMP_WAIT_POLICY=passive expect 0 doctor --json
+is_json '"OMP_WAIT_POLICY=passive" in d["threads"]["waiting"]'
+
+if [ -e /dev/full ]; then
+    tests=$((tests + 1))
+    status=0
+    "$atelier" version >/dev/full 2>"$err" || status=$?
+    [ "$status" -eq 2 ] || fail "atelier version >/dev/full: exit status $status, expected 2"
+fi
+
+printf 'cli_test: %d runs, %d failures\n' "$tests" "$failures"
+[ "$failures" -eq 0 ]
