@@ -168,6 +168,7 @@ static const at_variant linear_variants[] = {
     AT_SIMD_VARIANTS("linear_few", at_linear_few, AT_ROWS_INDEPENDENT, at_linear_few_fits,
                      at_linear_few_prepare, NULL),
     AT_LINEAR_ONEDNN_FIRST(linear, AT_ROWS_WHEN_EXACT) //
+    AT_LINEAR_ONEDNN_F32(linear, AT_ROWS_WHEN_EXACT)   //
     AT_OWN_VARIANTS("linear", at_linear, AT_ROWS_INDEPENDENT, at_linear_simd_fits),
     AT_LINEAR_ONEDNN_LAST(linear, AT_ROWS_WHEN_EXACT) //
     AT_REFERENCE("linear", linear_ref),

@@ -53,6 +53,7 @@ bool at_linear_dgrad_simd_fits(const void *args)
 
 static const at_variant linear_dgrad_variants[] = {
     AT_LINEAR_ONEDNN_FIRST(linear_dgrad, AT_ROWS_WHEN_EXACT) //
+    AT_LINEAR_ONEDNN_F32(linear_dgrad, AT_ROWS_WHEN_EXACT)   //
     AT_OWN_VARIANTS("linear_dgrad", at_linear_dgrad, AT_ROWS_INDEPENDENT,
                     at_linear_dgrad_simd_fits),
     AT_LINEAR_ONEDNN_LAST(linear_dgrad, AT_ROWS_WHEN_EXACT) //

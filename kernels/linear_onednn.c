@@ -1,5 +1,5 @@
-/* linear_onednn.c -- linear and its gradient by the input in bf16, by the library, block of rows by
- * block of rows. In f32 own panels are as fast, so the library is not asked. */
+/* linear_onednn.c -- linear and its gradient by the input, by the library, block of rows by block of
+ * rows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "kernels/parallel.h"
 
 /* Rows of a block: of a sample in exact plans, else of all rows. */
-enum { ROWS = 256 };
+enum { ROWS = 256, ROWS_MIN = 48, EVEN = 4 };
 
 typedef struct state {
     at_dnn *dnn;
@@ -45,28 +45,51 @@ static call call_of_dgrad(const at_linear_dgrad_args *a)
                    .n_stride = 1 };
 }
 
-static bool call_fits(const call *c)
+static bool whole(const at_view *v, at_dtype type)
+{
+    return !at_has(v) || (at_dense(v) && v->dtype == type);
+}
+
+static bool bf16_fits(const call *c)
 {
     bool types = c->x.dtype == AT_BF16 && (c->w.dtype == AT_F32 || c->w.dtype == AT_BF16) &&
                  (c->y.dtype == AT_BF16 || (c->y.dtype == AT_F32 && c->w.dtype == AT_BF16));
     bool bias = !at_has(&c->bias) || c->bias.dtype == AT_F32 || c->bias.dtype == AT_BF16;
-    bool residual =
-        !at_has(&c->residual) || (at_dense(&c->residual) && c->residual.dtype == c->y.dtype);
-    bool z = !at_has(&c->z) || (at_dense(&c->z) && c->z.dtype == c->y.dtype);
-    return types && bias && residual && z && at_dense(&c->y);
+    return types && bias && whole(&c->residual, c->y.dtype) && whole(&c->z, c->y.dtype) &&
+           at_dense(&c->y);
 }
 
-bool at_linear_onednn_fits(const void *args)
+/* For few rows own code, which reads the weights as they are, is faster. */
+static bool f32_fits(const call *c)
+{
+    return c->x.dtype == AT_F32 && c->w.dtype == AT_F32 && whole(&c->y, AT_F32) &&
+           whole(&c->bias, AT_F32) && whole(&c->residual, AT_F32) && whole(&c->z, AT_F32);
+}
+
+bool at_linear_bf16_onednn_fits(const void *args)
 {
     const at_linear_args *a = args;
     call c = call_of(a);
-    return call_fits(&c) && !at_has(&a->y_amax);
+    return bf16_fits(&c) && !at_has(&a->y_amax);
 }
 
-bool at_linear_dgrad_onednn_fits(const void *args)
+bool at_linear_f32_onednn_fits(const void *args)
+{
+    const at_linear_args *a = args;
+    call c = call_of(a);
+    return f32_fits(&c) && !at_has(&a->y_amax);
+}
+
+bool at_linear_dgrad_bf16_onednn_fits(const void *args)
 {
     call c = call_of_dgrad(args);
-    return call_fits(&c);
+    return bf16_fits(&c);
+}
+
+bool at_linear_dgrad_f32_onednn_fits(const void *args)
+{
+    call c = call_of_dgrad(args);
+    return f32_fits(&c);
 }
 
 /* --- preparing -------------------------------------------------------------------------------- */
@@ -90,7 +113,9 @@ static void cut(state *s, const call *c, bool exact)
     s->all = at_rows(&c->x);
     s->each = exact && c->x.rank > 1 ? s->all / c->x.size[0] : s->all;
     int64_t blocks = (s->each + ROWS - 1) / ROWS;
-    if (blocks == 1 && s->each > 1)
+    if (s->each >= EVEN * ROWS_MIN) /* equal shares for two or four threads */
+        blocks = (blocks + EVEN - 1) / EVEN * EVEN;
+    else if (blocks == 1 && s->each > 1)
         blocks = 2;
     s->rows = (s->each + blocks - 1) / blocks;
     s->blocks = (s->each + s->rows - 1) / s->rows;
@@ -103,7 +128,7 @@ static at_status add_jobs(state *s, const call *c, at_error *err)
         memset(&d, 0, sizeof d); /* descriptions are compared byte by byte */
         d.m = i ? s->each - (s->blocks - 1) * s->rows : s->rows;
         d.k = c->k, d.n = c->n, d.k_stride = c->k_stride, d.n_stride = c->n_stride;
-        d.type = AT_BF16, d.y_type = c->y.dtype;
+        d.type = c->x.dtype, d.y_type = c->y.dtype;
         d.bias_type = at_has(&c->bias) ? c->bias.dtype : AT_NONE;
         d.sum = at_has(&c->residual);
         d.act = at_has(&c->z) ? AT_ACT_NONE : c->act;
@@ -143,7 +168,8 @@ static void pack(const at_prepared *p, int form, void *dst, const at_view *w,
 static void book(state *s, const call *c, const at_prepare_in *in, at_prepared *out)
 {
     s->packed_bytes = round_line(at_dnn_weight_bytes(s->dnn, s->job[0]));
-    s->x_bytes = at_dense(&c->x) ? 0 : round_line((size_t)(s->rows * c->k) * 2);
+    s->x_bytes =
+        at_dense(&c->x) ? 0 : round_line((size_t)(s->rows * c->k) * at_dtype_bytes(c->x.dtype));
     s->worker_bytes = s->x_bytes + at_dnn_scratch_bytes(s->dnn);
     out->scratch_bytes = s->worker_bytes * (size_t)in->caps->threads;
     if (!(in->constants >> s->operand & 1u)) {
@@ -154,7 +180,8 @@ static void book(state *s, const call *c, const at_prepare_in *in, at_prepared *
     f->operand = s->operand;
     f->bytes = s->packed_bytes;
     f->pack = pack;
-    int n = snprintf(f->key, sizeof f->key, "onednn product%s bf16 ", c->k_stride > 1 ? " t" : "");
+    int n = snprintf(f->key, sizeof f->key, "onednn product%s %s ", c->k_stride > 1 ? " t" : "",
+                     at_dtype_name(c->x.dtype));
     at_dnn_weight_text(s->dnn, s->job[0], f->key + n, sizeof f->key - (size_t)n);
 }
 
@@ -216,9 +243,10 @@ static void run_block(void *ctx, int64_t begin, int64_t end, int worker)
         int which = block == s->blocks - 1;
         int64_t n = which ? s->each - block * s->rows : s->rows;
         size_t bytes = (size_t)(n * c->n) * at_dtype_bytes(c->y.dtype);
+        size_t x_row = (size_t)c->k * at_dtype_bytes(c->x.dtype);
         void *memory[AT_DNN_SLOTS] = { at_row(&c->x, row), r->w, c->bias.data, at_row(sums, row) };
         for (int64_t i = 0; i < n && s->x_bytes; i++)
-            memcpy(x + (size_t)(i * c->k) * 2, at_row(&c->x, row + i), (size_t)c->k * 2);
+            memcpy(x + (size_t)i * x_row, at_row(&c->x, row + i), x_row);
         if (s->x_bytes)
             memory[AT_DNN_X] = x;
         if (at_has(&c->residual) && at_row(&c->residual, row) != memory[AT_DNN_Y])

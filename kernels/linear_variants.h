@@ -56,8 +56,10 @@ enum { AT_FEW_BLOCK = 48, AT_FEW_LANES = 16 };
 /* The library's rows: where bf16 products are fast it is first, elsewhere own code that widens to
  * f32 is faster than it. */
 #if defined(AT_HAS_ONEDNN)
-bool at_linear_onednn_fits(const void *args);
-bool at_linear_dgrad_onednn_fits(const void *args);
+bool at_linear_bf16_onednn_fits(const void *args);
+bool at_linear_f32_onednn_fits(const void *args);
+bool at_linear_dgrad_bf16_onednn_fits(const void *args);
+bool at_linear_dgrad_f32_onednn_fits(const void *args);
 at_status at_linear_onednn_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
                                    at_error *err);
 at_status at_linear_dgrad_onednn_prepare(const void *args, const at_prepare_in *in,
@@ -66,17 +68,19 @@ at_status at_linear_onednn_run(const void *args, const at_prepared *p, const at_
 at_status at_linear_dgrad_onednn_run(const void *args, const at_prepared *p, const at_launch *l);
 void at_linear_onednn_release(at_prepared *p);
 
-#define AT_LINEAR_ONEDNN_ROW(op, suffix, cap, flags)                                       \
-    {                                                                                      \
-#op suffix, AT_CPU, AT_CAP_MASK(cap), flags, at_##op##_onednn_fits,                \
-            at_##op##_onednn_prepare, NULL, at_linear_onednn_release, at_##op##_onednn_run \
-    }
+/* clang-format off */
+#define AT_LINEAR_ONEDNN_ROW(op, type, suffix, cap, flags)                                          \
+    { #op "_" #type suffix, AT_CPU, AT_CAP_MASK(cap), flags, at_##op##_##type##_onednn_fits,        \
+      at_##op##_onednn_prepare, NULL, at_linear_onednn_release, at_##op##_onednn_run }
+/* clang-format on */
 #define AT_LINEAR_ONEDNN_FIRST(op, flags) \
-    AT_LINEAR_ONEDNN_ROW(op, "_bf16_onednn_fast", BF16_FAST, flags),
+    AT_LINEAR_ONEDNN_ROW(op, bf16, "_onednn_fast", BF16_FAST, flags),
+#define AT_LINEAR_ONEDNN_F32(op, flags) AT_LINEAR_ONEDNN_ROW(op, f32, "_onednn", AVX2, flags),
 #define AT_LINEAR_ONEDNN_LAST(op, flags) \
-    AT_LINEAR_ONEDNN_ROW(op, "_bf16_onednn", AVX512_BF16, flags),
+    AT_LINEAR_ONEDNN_ROW(op, bf16, "_onednn", AVX512_BF16, flags),
 #else
 #define AT_LINEAR_ONEDNN_FIRST(op, flags)
+#define AT_LINEAR_ONEDNN_F32(op, flags)
 #define AT_LINEAR_ONEDNN_LAST(op, flags)
 #endif
 

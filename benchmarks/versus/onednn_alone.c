@@ -108,7 +108,9 @@ static dnnl_memory_desc_t describe(int n, const dnnl_dim_t *dims, dnnl_data_type
                                    dnnl_format_tag_t tag)
 {
     dnnl_memory_desc_t md;
-    CHECK(dnnl_memory_desc_init_by_tag(&md, n, dims, dtype, tag));
+    dnnl_dims_t all = { 0 }; /* the library's type has room for all axes it knows */
+    memcpy(all, dims, (size_t)n * sizeof *dims);
+    CHECK(dnnl_memory_desc_init_by_tag(&md, n, all, dtype, tag));
     return md;
 }
 
