@@ -7,7 +7,7 @@
 
 static const at_operand embedding_operands[] = {
     AT_OPERAND(embedding, y, AT_OUT, AT_BATCHED | AT_DENSE, AT_NONE),
-    AT_OPERAND(embedding, table, AT_IN, 0, AT_NONE),
+    AT_OPERAND(embedding, table, AT_IN, AT_SPARSE, AT_NONE),
     AT_OPERAND(embedding, ids, AT_IN, AT_BATCHED | AT_DENSE, AT_I32),
 };
 static const at_attr embedding_attrs[] = { AT_ENUM(embedding, y_dtype, "same|f32|bf16|f16") };

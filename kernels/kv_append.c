@@ -7,8 +7,8 @@
 #include "kernels/variants.h"
 
 static const at_operand kv_append_operands[] = {
-    AT_OPERAND(kv_append, k_cache, AT_INOUT, AT_BATCHED, AT_NONE),
-    AT_OPERAND(kv_append, v_cache, AT_INOUT, AT_BATCHED, AT_NONE),
+    AT_OPERAND(kv_append, k_cache, AT_INOUT, AT_BATCHED | AT_SPARSE, AT_NONE),
+    AT_OPERAND(kv_append, v_cache, AT_INOUT, AT_BATCHED | AT_SPARSE, AT_NONE),
     AT_OPERAND(kv_append, k, AT_IN, AT_BATCHED, AT_NONE),
     AT_OPERAND(kv_append, v, AT_IN, AT_BATCHED, AT_NONE),
     AT_OPERAND(kv_append, pos, AT_IN, AT_BATCHED, AT_I32),

@@ -86,7 +86,7 @@ at_cost at_op_cost(const at_op *op, const void *args)
     double elements = 0;
     for (int i = 0; i < op->n_operands; i++) {
         const at_view *v = at_operand_in(op, args, i);
-        double n = (double)at_elements(v);
+        double n = op->operands[i].flags & AT_SPARSE ? 0 : (double)at_elements(v);
         cost.bytes +=
             n * (double)at_dtype_bytes(v->dtype) * (op->operands[i].role == AT_INOUT ? 2 : 1);
         if (op->operands[i].role != AT_IN)

@@ -59,6 +59,7 @@ enum {
     AT_BATCHED = 2,  /* its first axis is the sample: see AT_ROWS_INDEPENDENT */
     AT_WEIGHT = 4,   /* usually a parameter: a variant may ask for a form of it */
     AT_DENSE = 8,    /* never a pitched view: graphs and checks hand over dense tensors only */
+    AT_SPARSE = 32,  /* only some of its rows are touched: its size is no cost */
     AT_OVERLAY = 16, /* an output that may take the memory of the first input of its kind */
 };
 
