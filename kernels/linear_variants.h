@@ -69,8 +69,8 @@ at_status at_linear_dgrad_onednn_run(const void *args, const at_prepared *p, con
 void at_linear_onednn_release(at_prepared *p);
 
 /* clang-format off */
-#define AT_LINEAR_ONEDNN_ROW(op, type, suffix, cap, flags)                                          \
-    { #op "_" #type suffix, AT_CPU, AT_CAP_MASK(cap), flags, at_##op##_##type##_onednn_fits,        \
+#define AT_LINEAR_ONEDNN_ROW(op, type, suffix, cap, flags) \
+    { #op "_" #type suffix, AT_CPU, AT_CAP_MASK(cap), flags, at_##op##_##type##_onednn_fits, \
       at_##op##_onednn_prepare, NULL, at_linear_onednn_release, at_##op##_onednn_run }
 /* clang-format on */
 #define AT_LINEAR_ONEDNN_FIRST(op, flags) \
