@@ -1,5 +1,5 @@
-/* linear_onednn.c -- linear and its gradient by the input, by the library, block of rows by block of
- * rows. */
+/* linear_onednn.c -- linear and its gradient by the input, by the library, block of rows by block
+ * of rows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
