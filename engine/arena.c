@@ -22,9 +22,14 @@ static void *must(void *p, size_t bytes)
     return p;
 }
 
+at_arena *at_arena_try_new(void)
+{
+    return calloc(1, sizeof(at_arena));
+}
+
 at_arena *at_arena_new(void)
 {
-    return must(calloc(1, sizeof(at_arena)), sizeof(at_arena));
+    return must(at_arena_try_new(), sizeof(at_arena));
 }
 
 void at_arena_free(at_arena *arena)
@@ -39,13 +44,15 @@ void at_arena_free(at_arena *arena)
     free(arena);
 }
 
-void *at_arena_alloc(at_arena *arena, size_t bytes)
+void *at_arena_try(at_arena *arena, size_t bytes)
 {
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     chunk *c = arena->chunks;
     if (!c || c->size - c->used < bytes) {
         size_t size = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
-        c = must(calloc(1, sizeof *c + size), size);
+        c = calloc(1, sizeof *c + size);
+        if (!c)
+            return NULL;
         c->size = size;
         c->next = arena->chunks;
         arena->chunks = c;
@@ -54,6 +61,11 @@ void *at_arena_alloc(at_arena *arena, size_t bytes)
     c->used += bytes;
     arena->bytes += bytes;
     return p;
+}
+
+void *at_arena_alloc(at_arena *arena, size_t bytes)
+{
+    return must(at_arena_try(arena, bytes), bytes);
 }
 
 const char *at_arena_text(at_arena *arena, const char *text)
