@@ -16,5 +16,6 @@ AT_CASES(linear_wgrad) = {
     { "dy=2,70,53 x=2,70,137", .gradients = "-" },
     { "dy=150,170 x=150,64 acc=170,64:f32", .gradients = "-" },
     { "dy=2,2,16,165 x=2,2,16,197 bias_acc=165:f32", .gradients = "-" },
+    { "dy=2,150,325 x=2,150,500 acc=325,500:f32 bias_acc=325:f32", .gradients = "-" },
     { NULL },
 };
