@@ -17,6 +17,10 @@ at_status at_fail(at_error *err, at_status status, const char *fmt, ...)
         err->status = status;
         vsnprintf(err->text, sizeof err->text, fmt, ap);
         va_end(ap);
+        /* Names come from outside: what a terminal or a log might obey is not repeated. */
+        for (char *p = err->text; *p; p++)
+            if ((unsigned char)*p < ' ' || *p == 0x7f)
+                *p = '?';
     }
     return status;
 }

@@ -7,9 +7,9 @@ enum {
     SLABS_WANTED = 8, /* so that a few threads have equal shares of one sample */
     PARTS_MAX = 64,
     PART_ROWS_MIN = 64,
-    TURN_BYTES = 16 << 20, /* what a cache that cores share still has when it is read again */
-    LINE_CHANNELS = 16,    /* slabs are whole cache lines, */
-    RUN_BYTES_MIN = 224,   /* or such long pieces of rows that two broken lines do not matter */
+    TURN_BYTES = 4 << 20, /* what the caches still have when it is read again */
+    LINE_CHANNELS = 16,   /* slabs are whole cache lines, */
+    RUN_BYTES_MIN = 224,  /* or such long pieces of rows that two broken lines do not matter */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -29,14 +29,15 @@ static int64_t whole_lines(int64_t group)
 at_channels_cut at_channels_cut_of(const at_view *all, int64_t group, at_channels_way way)
 {
     int64_t batch = all->size[0], rows = at_rows(all) / batch, cols = at_cols(all);
-    at_channels_cut cut = { batch, rows, cols, cols, rows, batch };
+    at_channels_cut cut = { batch, rows, cols, cols, rows, batch, whole_lines(group) };
     /* Backward reads two pictures twice. */
     int64_t column =
         rows * (int64_t)at_dtype_bytes(all->dtype) * (way == AT_CHANNELS_BACKWARD ? 2 : 1);
     int64_t step = whole_lines(group), widest = SLAB_BYTES_MAX / column;
+    bool sample_fits = way == AT_CHANNELS_FORWARD && widest >= cols;
     if (widest < step && group * (int64_t)at_dtype_bytes(all->dtype) >= RUN_BYTES_MIN)
         step = group;
-    if (widest >= step && way != AT_CHANNELS_WRITE) {
+    if (widest >= step && (way == AT_CHANNELS_BACKWARD || sample_fits)) {
         int64_t wanted = ceil_div(cols, SLABS_WANTED * step) * step;
         cut.slab = wanted < widest ? wanted : widest / step * step;
         cut.slab = cut.slab < cols ? cut.slab : cols;
@@ -64,6 +65,11 @@ int64_t at_channels_parts(const at_channels_cut *cut)
 int64_t at_channels_slabs(const at_channels_cut *cut)
 {
     return ceil_div(cut->cols, cut->slab);
+}
+
+int64_t at_channels_finishes(const at_channels_cut *cut)
+{
+    return ceil_div(cut->cols, cut->finish);
 }
 
 /* Scratch holds the turn's sums, its coefficients, its largest values and the running totals. */

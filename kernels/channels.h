@@ -3,9 +3,10 @@
  *
  * A sample is 'rows' positions of 'cols' channels. One pass sums over the positions, channel by
  * channel; then 'finish' turns the sums of a sample into coefficients, one set per channel; then a
- * second pass applies them. Where the channels that belong together (a group, over all positions)
- * fit a core's cache, a sample is cut into slabs of channels and each slab goes through all three
- * steps at once, so that memory is read once. Where they do not, it is cut into parts of positions.
+ * second pass applies them. Where a sample (backward: the channels that belong together, a group
+ * over all positions) fits a core's cache, it is cut into slabs of channels and each slab goes
+ * through all three steps at once, so that memory is read once. Where not, it is cut into parts of
+ * positions: whole rows, which the prefetcher follows. Forward, that is worth reading twice.
  * Both cuts depend on the sizes of one sample only, and sums are added up in one order. */
 #ifndef AT_KERNELS_CHANNELS_H
 #define AT_KERNELS_CHANNELS_H
@@ -28,6 +29,7 @@ typedef struct at_channels_cut {
     int64_t slab;              /* channels of a slab: cols when cut by rows */
     int64_t part;              /* positions of a part: rows when cut by slabs */
     int64_t turn;              /* samples that are worked on together */
+    int64_t finish;            /* channels, whole groups, whose parts are added up together */
 } at_channels_cut;
 
 /* 'all' has the sizes (B, ..., C) and the type of what is read; 'group' channels stay together. */
@@ -113,6 +115,7 @@ static inline void at_set_if(const at_view *v, int64_t r, int64_t c, double valu
 int64_t at_channels_stride(const at_channels_cut *cut);
 int64_t at_channels_parts(const at_channels_cut *cut);
 int64_t at_channels_slabs(const at_channels_cut *cut);
+int64_t at_channels_finishes(const at_channels_cut *cut);
 /* Of sample i of a turn; the sums are those of one part (part 0 also takes the totals). */
 at_channels_numbers at_channels_numbers_of(const at_channels_cut *cut, at_channels_way way,
                                            void *scratch, int64_t i, int64_t part);

@@ -271,9 +271,13 @@ static void pass_units(void *ctx, int64_t begin, int64_t end, int worker)
 static void finish_units(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const turn *t = ctx;
+    const at_channels_cut *cut = &t->job->cut;
+    int64_t pieces = at_channels_finishes(cut);
     (void)worker;
-    for (int64_t i = begin; i < end; i++)
-        finish_channels(t, i, 0, t->job->cut.cols);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t c0 = u % pieces * cut->finish, c1 = c0 + cut->finish;
+        finish_channels(t, u / pieces, c0, c1 < cut->cols ? c1 : cut->cols);
+    }
 }
 
 /* Sample after sample, in order. */
@@ -304,7 +308,7 @@ void AT_SIMD(at_channels_backward)(const at_channels *job, const at_launch *l)
             at_parallel(l->stream, n, 1, start_units, &t);
             t.write = false;
             at_parallel(l->stream, n * parts, 1, pass_units, &t);
-            at_parallel(l->stream, n, 1, finish_units, &t);
+            at_parallel(l->stream, n * at_channels_finishes(cut), 1, finish_units, &t);
             t.write = true;
             at_parallel(l->stream, n * parts, 1, pass_units, &t);
         }

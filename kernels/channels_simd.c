@@ -113,72 +113,107 @@ typedef struct terms {
     const float *centre, *scale, *shift;
 } terms;
 
-AT_INLINE at_vf write_vector(at_dtype type, at_channels_act act, void *y, const void *x, int64_t c,
-                             int n, const terms *t, at_vf top)
+/* How y is stored; the largest |y| is looked for only where it is wanted. */
+typedef enum store { STORE, STORE_TOP, STORE_STREAM } store;
+
+AT_INLINE at_vf write_vector(at_dtype type, at_channels_act act, store how, void *y, const void *x,
+                             int64_t c, int n, const terms *t, at_vf top)
 {
     at_vf u = at_vf_load_upto(x, c, type, n) - at_vf_load_upto(t->centre, c, AT_F32, n);
     at_vf z = at_vf_fma(u, at_vf_load_upto(t->scale, c, AT_F32, n),
                         at_vf_load_upto(t->shift, c, AT_F32, n));
-    at_vf v = activated(act, z);
-    at_vf_store_upto(y, c, type, v, n);
-    if (n == AT_LANES)
-        return at_vf_max(at_vf_abs(v), top);
-    at_vf size = { 0 };
-    at_vf_store_n(&size, 0, AT_F32, at_vf_abs(v), n);
+    at_vf v = activated(act, z), size = { 0 };
+    if (how == STORE_STREAM)
+        at_vf_stream(y, c, type, v);
+    else
+        at_vf_store_upto(y, c, type, v, n);
+    if (how != STORE_TOP)
+        return top;
+    at_vf_store_upto(&size, 0, AT_F32, at_vf_abs(v), n);
     return at_vf_max(size, top);
 }
 
-AT_INLINE at_vf write_rows(at_dtype type, at_channels_act act, char *y, size_t y_pitch,
-                           const char *x, size_t x_pitch, int64_t rows, int64_t cols,
-                           const terms *t, at_vf top)
+/* Some rows of one input. */
+typedef struct piece_rows {
+    char *y;
+    const char *x;
+    size_t y_pitch, x_pitch;
+    int64_t n, cols;
+    terms t;
+} piece_rows;
+
+AT_INLINE at_vf write_rows(at_dtype type, at_channels_act act, store how, const piece_rows *p,
+                           at_vf top)
 {
-    for (int64_t r = 0; r < rows; r++, x += x_pitch, y += y_pitch) {
+    const char *x = p->x;
+    char *y = p->y;
+    for (int64_t r = 0; r < p->n; r++, x += p->x_pitch, y += p->y_pitch) {
         int64_t c = 0;
-        for (; c + AT_LANES <= cols; c += AT_LANES)
-            top = write_vector(type, act, y, x, c, AT_LANES, t, top);
-        if (c < cols)
-            top = write_vector(type, act, y, x, c, (int)(cols - c), t, top);
+        for (; c + AT_LANES <= p->cols; c += AT_LANES)
+            top = write_vector(type, act, how, y, x, c, AT_LANES, &p->t, top);
+        if (c < p->cols)
+            top = write_vector(type, act, how, y, x, c, (int)(p->cols - c), &p->t, top);
     }
+    if (how == STORE_STREAM)
+        at_stream_end();
     return top;
 }
 
-AT_INLINE at_vf write_rows_of(at_channels_act act, at_dtype type, char *y, size_t y_pitch,
-                              const char *x, size_t x_pitch, int64_t rows, int64_t cols,
-                              const terms *t, at_vf top)
+AT_INLINE at_vf write_rows_as(at_dtype type, at_channels_act act, store how, const piece_rows *p,
+                              at_vf top)
+{
+    if (how == STORE_STREAM)
+        return write_rows(type, act, STORE_STREAM, p, top);
+    if (how == STORE_TOP)
+        return write_rows(type, act, STORE_TOP, p, top);
+    return write_rows(type, act, STORE, p, top);
+}
+
+AT_INLINE at_vf write_rows_of(at_channels_act act, at_dtype type, store how, const piece_rows *p,
+                              at_vf top)
 {
     if (type == AT_F32)
-        return write_rows(AT_F32, act, y, y_pitch, x, x_pitch, rows, cols, t, top);
+        return write_rows_as(AT_F32, act, how, p, top);
     if (type == AT_BF16)
-        return write_rows(AT_BF16, act, y, y_pitch, x, x_pitch, rows, cols, t, top);
-    return write_rows(AT_F16, act, y, y_pitch, x, x_pitch, rows, cols, t, top);
+        return write_rows_as(AT_BF16, act, how, p, top);
+    return write_rows_as(AT_F16, act, how, p, top);
+}
+
+static store store_of(const at_channels *job)
+{
+    if (at_has(&job->y_amax))
+        return STORE_TOP;
+    bool large = at_view_bytes(&job->y) >= AT_STREAM_BYTES && !at_has(&job->x2);
+    return large && job->cut.slab == job->cut.cols && at_can_stream(&job->y) ? STORE_STREAM : STORE;
 }
 
 /* Writes rows [row, row + rows) of channels [begin, end) of y; returns the largest |y|. */
-static float write_channels(const at_channels *job, int64_t row, int64_t rows, int64_t begin,
+static float write_channels(const at_channels *job, int64_t row, int64_t n_rows, int64_t begin,
                             int64_t end, const at_channels_numbers *n)
 {
+    const store how = store_of(job);
     at_vf top = { 0 };
     for (int i = 0; i < 2; i++) {
         at_piece p = at_piece_of(&job->x, &job->x2, i, begin, end);
         if (p.cols <= 0)
             continue;
         at_dtype type = p.view->dtype;
-        size_t x_pitch = (size_t)p.view->pitch * at_dtype_bytes(type);
-        size_t y_pitch = (size_t)job->y.pitch * at_dtype_bytes(type);
-        const char *x = at_element(p.view, row, p.first);
-        char *y = at_element(&job->y, row, p.at);
-        const terms t = { n->coefficient[AT_COEF_CENTRE] + p.at,
-                          n->coefficient[AT_COEF_SCALE] + p.at,
-                          n->coefficient[AT_COEF_SHIFT] + p.at };
+        size_t bytes = at_dtype_bytes(type);
+        const piece_rows j = { .y = at_element(&job->y, row, p.at),
+                               .x = at_element(p.view, row, p.first),
+                               .y_pitch = (size_t)job->y.pitch * bytes,
+                               .x_pitch = (size_t)p.view->pitch * bytes,
+                               .n = n_rows,
+                               .cols = p.cols,
+                               .t = { n->coefficient[AT_COEF_CENTRE] + p.at,
+                                      n->coefficient[AT_COEF_SCALE] + p.at,
+                                      n->coefficient[AT_COEF_SHIFT] + p.at } };
         if (job->act == AT_CHANNELS_SILU)
-            top = write_rows_of(AT_CHANNELS_SILU, type, y, y_pitch, x, x_pitch, rows, p.cols, &t,
-                                top);
+            top = write_rows_of(AT_CHANNELS_SILU, type, how, &j, top);
         else if (job->act == AT_CHANNELS_RELU)
-            top = write_rows_of(AT_CHANNELS_RELU, type, y, y_pitch, x, x_pitch, rows, p.cols, &t,
-                                top);
+            top = write_rows_of(AT_CHANNELS_RELU, type, how, &j, top);
         else
-            top = write_rows_of(AT_CHANNELS_PLAIN, type, y, y_pitch, x, x_pitch, rows, p.cols, &t,
-                                top);
+            top = write_rows_of(AT_CHANNELS_PLAIN, type, how, &j, top);
     }
     return at_vf_largest(top);
 }
@@ -190,6 +225,8 @@ typedef struct turn {
     void *scratch;
     int64_t first; /* the turn's first sample */
     float *tops;
+    int64_t units; /* of the turn, cut by positions */
+    int threads;
 } turn;
 
 static bool has_sums(const at_channels *job)
@@ -253,9 +290,22 @@ static void sum_units(void *ctx, int64_t begin, int64_t end, int worker)
 static void finish_units(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const turn *t = ctx;
+    const at_channels_cut *cut = &t->job->cut;
+    int64_t pieces = at_channels_finishes(cut);
     (void)worker;
-    for (int64_t i = begin; i < end; i++)
-        finish_channels(t, i, 0, t->job->cut.cols);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t c0 = u % pieces * cut->finish, c1 = c0 + cut->finish;
+        finish_channels(t, u / pieces, c0, c1 < cut->cols ? c1 : cut->cols);
+    }
+}
+
+/* Unit u of the third step: each thread goes back over what it read in the first, whose end its
+ * cache still holds. */
+static int64_t backwards(int64_t u, int64_t units, int threads)
+{
+    int64_t share = (units + threads - 1) / threads, first = u / share * share;
+    int64_t end = first + share < units ? first + share : units;
+    return first + end - 1 - u;
 }
 
 /* and the third. */
@@ -265,7 +315,8 @@ static void write_units(void *ctx, int64_t begin, int64_t end, int worker)
     const at_channels_cut *cut = &t->job->cut;
     int64_t parts = at_channels_parts(cut);
     (void)worker;
-    for (int64_t u = begin; u < end; u++) {
+    for (int64_t k = begin; k < end; k++) {
+        int64_t u = backwards(k, t->units, t->threads);
         int64_t i = u / parts, r = u % parts * cut->part;
         int64_t rows = cut->rows - r < cut->part ? cut->rows - r : cut->part;
         at_channels_numbers n = numbers_of(t, i, 0);
@@ -276,17 +327,21 @@ static void write_units(void *ctx, int64_t begin, int64_t end, int worker)
 void AT_SIMD(at_channels_forward)(const at_channels *job, const at_launch *l)
 {
     const at_channels_cut *cut = &job->cut;
-    turn t = { job, l->scratch, 0, at_channels_tops(cut, job->way, l->scratch) };
+    turn t = { .job = job,
+               .scratch = l->scratch,
+               .tops = at_channels_tops(cut, job->way, l->scratch),
+               .threads = l->stream->threads };
     int64_t parts = at_channels_parts(cut), slabs = at_channels_slabs(cut);
     float top = 0;
     for (; t.first < cut->batch; t.first += cut->turn) {
         int64_t n = cut->batch - t.first < cut->turn ? cut->batch - t.first : cut->turn;
+        t.units = n * parts;
         if (parts == 1) {
             at_parallel(l->stream, n * slabs, 1, slab_units, &t);
         } else {
             if (has_sums(job))
                 at_parallel(l->stream, n * parts, 1, sum_units, &t);
-            at_parallel(l->stream, n, 1, finish_units, &t);
+            at_parallel(l->stream, n * at_channels_finishes(cut), 1, finish_units, &t);
             if (at_has(&job->y))
                 at_parallel(l->stream, n * parts, 1, write_units, &t);
         }

@@ -1,6 +1,6 @@
 /* geglu_simd.c -- two loads and one store for each output, and about forty operations: bound by
  * memory in f32, by arithmetic in bf16. The normal distribution gives gelu and its slope with one
- * exponential and one division. */
+ * exponential and one reciprocal. */
 #include "kernels/amax.h"
 #include "kernels/ops.h"
 #include "kernels/variants.h"
@@ -11,15 +11,25 @@ AT_SIMD_DECLARE(at_geglu_bwd);
 
 enum { PART = 8192 }; /* outputs */
 
+/* How y is stored; the largest |y| is looked for only where it is wanted. */
+typedef enum store { STORE, STORE_TOP, STORE_STREAM } store;
+
 /* Returns the largest |y| of the run, lane by lane, or what 'most' was. */
-AT_INLINE at_vf run_of(at_dtype type, void *y, const void *x, const void *g, int64_t n, at_vf most)
+AT_INLINE at_vf run_of(at_dtype type, store how, void *y, const void *x, const void *g, int64_t n,
+                       at_vf most)
 {
     int64_t i = 0;
     for (; i + AT_LANES <= n; i += AT_LANES) {
         at_vf v = at_vf_load(x, i, type) * at_vf_gelu(at_vf_load(g, i, type));
-        most = at_vf_max(at_vf_abs(v), most);
-        at_vf_store(y, i, type, v);
+        if (how == STORE_TOP)
+            most = at_vf_max(at_vf_abs(v), most);
+        if (how == STORE_STREAM)
+            at_vf_stream(y, i, type, v);
+        else
+            at_vf_store(y, i, type, v);
     }
+    if (how == STORE_STREAM)
+        at_stream_end();
     int rest = (int)(n - i);
     if (rest) {
         at_vf v = at_vf_load_n(x, i, type, rest, 0) * at_vf_gelu(at_vf_load_n(g, i, type, rest, 0));
@@ -29,20 +39,38 @@ AT_INLINE at_vf run_of(at_dtype type, void *y, const void *x, const void *g, int
     return most;
 }
 
-static at_vf run_of_type(at_dtype type, void *y, const void *x, const void *g, int64_t n,
+AT_INLINE at_vf run_as(at_dtype type, store how, void *y, const void *x, const void *g, int64_t n,
+                       at_vf most)
+{
+    if (how == STORE_STREAM)
+        return run_of(type, STORE_STREAM, y, x, g, n, most);
+    if (how == STORE_TOP)
+        return run_of(type, STORE_TOP, y, x, g, n, most);
+    return run_of(type, STORE, y, x, g, n, most);
+}
+
+static at_vf run_of_type(at_dtype type, store how, void *y, const void *x, const void *g, int64_t n,
                          at_vf most)
 {
     if (type == AT_F32)
-        return run_of(AT_F32, y, x, g, n, most);
+        return run_as(AT_F32, how, y, x, g, n, most);
     if (type == AT_BF16)
-        return run_of(AT_BF16, y, x, g, n, most);
-    return run_of(AT_F16, y, x, g, n, most);
+        return run_as(AT_BF16, how, y, x, g, n, most);
+    return run_as(AT_F16, how, y, x, g, n, most);
 }
 
 typedef struct job {
     const at_geglu_args *a;
     float *amax; /* the workers' places, or NULL */
+    store how;
 } job;
+
+static store store_of(const at_geglu_args *a)
+{
+    if (at_has(&a->y_amax))
+        return STORE_TOP;
+    return at_view_bytes(&a->y) >= AT_STREAM_BYTES && at_can_stream(&a->y) ? STORE_STREAM : STORE;
+}
 
 static void work(void *ctx, int64_t begin, int64_t end, int worker)
 {
@@ -55,7 +83,7 @@ static void work(void *ctx, int64_t begin, int64_t end, int worker)
         int64_t r = e / cols, c = e % cols;
         n = cols - c < end - e ? cols - c : end - e;
         const char *x = (const char *)at_row(&a->x, r) + (size_t)c * bytes;
-        most = run_of_type(a->x.dtype, (char *)at_row(&a->y, r) + (size_t)c * bytes, x,
+        most = run_of_type(a->x.dtype, j->how, (char *)at_row(&a->y, r) + (size_t)c * bytes, x,
                            x + (size_t)cols * bytes, n, most);
     }
     if (j->amax) {
@@ -67,7 +95,7 @@ static void work(void *ctx, int64_t begin, int64_t end, int worker)
 at_status AT_SIMD(at_geglu)(const void *args, const at_prepared *p, const at_launch *l)
 {
     const at_geglu_args *a = args;
-    job j = { a, at_amax_begin(&a->y_amax, l) };
+    job j = { a, at_amax_begin(&a->y_amax, l), store_of(a) };
     (void)p;
     at_parallel(l->stream, at_elements(&a->y), PART, work, &j);
     at_amax_end(&a->y_amax, l, j.amax);

@@ -89,8 +89,9 @@ AT_INLINE moments row_moments(at_dtype type, const void *x, int64_t cols, float 
     return m;
 }
 
-AT_INLINE at_vf write_row(at_dtype type, void *y, const void *x, int64_t cols, const moments *m,
-                          const float *gamma, const float *beta, at_vf top)
+/* The largest |y| is looked for only where it is wanted. */
+AT_INLINE at_vf write_row(at_dtype type, bool wants_top, void *y, const void *x, int64_t cols,
+                          const moments *m, const float *gamma, const float *beta, at_vf top)
 {
     const at_vf mean = at_vf_set(m->mean), rstd = at_vf_set(m->rstd);
     const at_vf rest = at_vf_set(-m->rest * m->rstd);
@@ -99,7 +100,8 @@ AT_INLINE at_vf write_row(at_dtype type, void *y, const void *x, int64_t cols, c
         at_vf u = at_vf_fma(at_vf_load(x, c, type) - mean, rstd, rest);
         at_vf v = at_vf_fma(u, at_vf_load(gamma, c, AT_F32), at_vf_load(beta, c, AT_F32));
         at_vf_store(y, c, type, v);
-        top = at_vf_max(at_vf_abs(v), top);
+        if (wants_top)
+            top = at_vf_max(at_vf_abs(v), top);
     }
     int n = (int)(cols - c);
     if (!n)
@@ -111,21 +113,34 @@ AT_INLINE at_vf write_row(at_dtype type, void *y, const void *x, int64_t cols, c
     return at_vf_max(size, top);
 }
 
-AT_INLINE float normalise_rows(at_dtype type, const context *k, int64_t begin, int64_t end)
+/* The next row's moments come before a row is written: their sums are chains of dependent steps,
+ * which the writing then fills. */
+AT_INLINE float normalise_rows(at_dtype type, bool wants_top, const context *k, int64_t begin,
+                               int64_t end)
 {
     const at_layer_norm_args *a = k->forward;
     int64_t cols = at_cols(&a->x);
     at_vf top = { 0 };
+    moments m, next = row_moments(type, at_row(&a->x, begin), cols, a->eps);
     for (int64_t r = begin; r < end; r++) {
-        moments m = row_moments(type, at_row(&a->x, r), cols, a->eps);
-        top = write_row(type, at_row(&a->y, r), at_row(&a->x, r), cols, &m, gamma_of(k), beta_of(k),
-                        top);
+        m = next;
+        if (r + 1 < end)
+            next = row_moments(type, at_row(&a->x, r + 1), cols, a->eps);
+        top = write_row(type, wants_top, at_row(&a->y, r), at_row(&a->x, r), cols, &m, gamma_of(k),
+                        beta_of(k), top);
         if (at_has(&a->mean))
             at_set(&a->mean, 0, r, (double)m.mean + (double)m.rest);
         if (at_has(&a->rstd))
             at_set(&a->rstd, 0, r, (double)m.rstd);
     }
     return at_vf_largest(top);
+}
+
+AT_INLINE float normalise_part(at_dtype type, const context *k, int64_t begin, int64_t end)
+{
+    if (at_has(&k->forward->y_amax))
+        return normalise_rows(type, true, k, begin, end);
+    return normalise_rows(type, false, k, begin, end);
 }
 
 /* Parts are taken one at a time: part p is rows [p * part, ...). */
@@ -136,11 +151,11 @@ static void forward_part(void *ctx, int64_t begin, int64_t end, int worker)
     float *top = part_of(k, begin / k->places.part);
     (void)worker;
     if (type == AT_F32)
-        *top = normalise_rows(AT_F32, k, begin, end);
+        *top = normalise_part(AT_F32, k, begin, end);
     else if (type == AT_BF16)
-        *top = normalise_rows(AT_BF16, k, begin, end);
+        *top = normalise_part(AT_BF16, k, begin, end);
     else
-        *top = normalise_rows(AT_F16, k, begin, end);
+        *top = normalise_part(AT_F16, k, begin, end);
 }
 
 at_status AT_SIMD(at_layer_norm)(const void *args, const at_prepared *p, const at_launch *l)

@@ -46,18 +46,22 @@ AT_INLINE at_vf at_vf_of_bf16(at_vh h)
     return (at_vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
 }
 
-/* The upper half of every lane: what bf16 is, without rounding. */
+/* The upper half of every lane: what bf16 is, without rounding. One permutation, where shifting and
+ * narrowing take three steps. */
 AT_INLINE at_vh at_vh_of_upper(at_vf x)
 {
-    at_vu u = (at_vu)x >> 16;
-    return (at_vh)_mm512_cvtepi32_epi16((__m512i)u);
+    typedef uint16_t halves __attribute__((vector_size(64)));
+    const halves upper = { 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31 };
+    return (at_vh)_mm512_castsi512_si256(_mm512_permutexvar_epi16((__m512i)upper, (__m512i)x));
 }
 
 AT_INLINE at_vh at_bf16_of_vf(at_vf x)
 {
-    at_vu u = (at_vu)x;
-    at_vu rounded = u + 0x7fffu + ((u >> 16) & 1u);
+    at_vu u = (at_vu)x, rounded = u + 0x7fffu;
+    __mmask16 odd = _mm512_test_epi32_mask((__m512i)u, _mm512_set1_epi32(0x10000));
     __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+    rounded =
+        (at_vu)_mm512_mask_add_epi32((__m512i)rounded, odd, (__m512i)rounded, _mm512_set1_epi32(1));
     rounded =
         (at_vu)_mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u, _mm512_set1_epi32(0x400000));
     return at_vh_of_upper((at_vf)rounded);
@@ -73,10 +77,35 @@ AT_INLINE at_vh at_f16_of_vf(at_vf x)
     return (at_vh)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT);
 }
 
-/* The last step of e^x: p * 2^n, 0 for x below -87. */
-AT_INLINE at_vf at_vf_exp_end(at_vf x, at_vf p, at_vf n)
+/* Past the caches, to an aligned address. */
+AT_INLINE void at_vf_stream_f32(void *p, at_vf x)
 {
-    __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
+    _mm512_stream_ps(p, (__m512)x);
+}
+
+AT_INLINE void at_vh_stream(void *p, at_vh h)
+{
+    _mm256_stream_si256(p, (__m256i)h);
+}
+
+/* 1 / x for x from 1 to 2^126: an estimate of 14 bits and a Newton step. A division of 16 lanes
+ * keeps the divider for 16 cycles. */
+AT_INLINE at_vf at_vf_reciprocal(at_vf x)
+{
+    __m512 r = _mm512_rcp14_ps((__m512)x);
+    return (at_vf)_mm512_fmadd_ps(_mm512_fnmadd_ps((__m512)x, r, _mm512_set1_ps(1.0f)), r, r);
+}
+
+/* p * 2^n, n an integer from -126 to 127. */
+AT_INLINE at_vf at_vf_scale2(at_vf p, at_vf n)
+{
+    return (at_vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+}
+
+/* The last step of e^x: p * 2^n, 0 for n below -125, which is x below -87. */
+AT_INLINE at_vf at_vf_exp_end(at_vf p, at_vf n)
+{
+    __mmask16 kept = _mm512_cmp_ps_mask((__m512)n, _mm512_set1_ps(-125.0f), _CMP_NLT_UQ);
     return (at_vf)_mm512_maskz_scalef_ps(kept, (__m512)p, (__m512)n);
 }
 

@@ -81,11 +81,34 @@ AT_INLINE at_vh at_f16_of_vf(at_vf x)
     return h;
 }
 
+/* Plain stores: no instruction for it. */
+AT_INLINE void at_vf_stream_f32(void *p, at_vf x)
+{
+    memcpy(p, &x, sizeof x);
+}
+
+AT_INLINE void at_vh_stream(void *p, at_vh h)
+{
+    memcpy(p, &h, sizeof h);
+}
+
+/* 1 / x for x from 1 to 2^126. */
+AT_INLINE at_vf at_vf_reciprocal(at_vf x)
+{
+    return at_vf_set(1.0f) / x;
+}
+
+/* p * 2^n, n an integer from -126 to 127. */
+AT_INLINE at_vf at_vf_scale2(at_vf p, at_vf n)
+{
+    const at_vf magic = at_vf_set(12582912.0f); /* n added to its bits is n added to it */
+    return p * (at_vf)(((at_vi)(n + magic) - (0x4b400000 - 127)) << 23);
+}
+
 /* The last step of e^x: p * 2^n, as 2^(n - 1) twice because n may reach 128; at n = -126, which is
  * x below -87, the half has no exponent left and is 0. */
-AT_INLINE at_vf at_vf_exp_end(at_vf x, at_vf p, at_vf n)
+AT_INLINE at_vf at_vf_exp_end(at_vf p, at_vf n)
 {
-    (void)x;
     const at_vf magic = at_vf_set(12582912.0f); /* n added to its bits is n added to it */
     at_vf half = (at_vf)(((at_vi)(n + magic) - (0x4b400000 - 126)) << 23);
     return p * half + p * half;
