@@ -91,6 +91,17 @@ at_parsed at_options_parse(const at_usage *u, int argc, char **argv, const char 
     return AT_PARSED;
 }
 
+at_parsed at_options_parse_all(const at_usage *u, int argc, char **argv, const char **words,
+                               int count)
+{
+    at_parsed parsed = at_options_parse(u, argc, argv, words, count);
+    if (parsed != AT_PARSED || count == 0 || words[count - 1])
+        return parsed;
+    fprintf(stderr, "atelier %s: expected %s (see atelier %s --help)\n", u->command, u->arguments,
+            u->command);
+    return AT_PARSED_WRONG;
+}
+
 int at_parsed_exit(at_parsed parsed)
 {
     return parsed == AT_PARSED_WRONG ? AT_EXIT_UNABLE : AT_EXIT_OK;
@@ -100,4 +111,35 @@ int at_unable(const char *command, const at_error *err)
 {
     fprintf(stderr, "atelier %s: %s\n", command, err->text);
     return AT_EXIT_UNABLE;
+}
+
+void at_print_plain(const char *text, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0; i < bytes; i++) {
+        bool second = p[i] == 0xc2 && i + 1 < bytes && p[i + 1] < 0xa0; /* U+0080 to U+009F */
+        putchar(p[i] < ' ' || p[i] == 0x7f || second ? ' ' : p[i]);
+        i += second;
+    }
+}
+
+int at_actions_run(const char *command, const char *summary, const at_action *actions, int count,
+                   int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    for (int i = 0; i < count; i++)
+        if (!strcmp(word, actions[i].name))
+            return actions[i].run(argc - 1, argv + 1);
+    bool help = !strcmp(word, "--help") || !strcmp(word, "-h");
+    if (*word && !help) {
+        fprintf(stderr, "atelier %s: there is no '%s' (see atelier %s --help)\n", command, word,
+                command);
+        return AT_EXIT_UNABLE;
+    }
+    FILE *out = help ? stdout : stderr;
+    fprintf(out, "usage: atelier %s ACTION ...\n%s\n", command, summary);
+    for (int i = 0; i < count; i++)
+        fprintf(out, "  %-20s %s\n", actions[i].name, actions[i].text);
+    fprintf(out, "atelier %s ACTION --help says more\n", command);
+    return help ? AT_EXIT_OK : AT_EXIT_UNABLE;
 }

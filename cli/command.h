@@ -57,9 +57,25 @@ typedef enum at_parsed { AT_PARSED, AT_PARSED_HELP, AT_PARSED_WRONG } at_parsed;
  * what is wrong. */
 at_parsed at_options_parse(const at_usage *usage, int argc, char **argv, const char **words,
                            int max);
+/* The same when all 'count' words must be there. */
+at_parsed at_options_parse_all(const at_usage *usage, int argc, char **argv, const char **words,
+                               int count);
 /* The exit status of a command that ends after parsing. */
 int at_parsed_exit(at_parsed parsed);
 /* "atelier COMMAND: sentence", and the exit status for it. */
 int at_unable(const char *command, const at_error *err);
+
+/* Text from a file on stdout, on one line: control characters, which a terminal might obey, become
+ * blanks. */
+void at_print_plain(const char *text, size_t bytes);
+
+/* What comes after a command's name when it has several things to do: atelier model import. */
+typedef struct at_action {
+    const char *name;
+    at_command_fn *run;
+    const char *text;
+} at_action;
+int at_actions_run(const char *command, const char *summary, const at_action *actions, int count,
+                   int argc, char **argv);
 
 #endif

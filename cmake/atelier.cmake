@@ -1,13 +1,70 @@
 # Helpers of the top CMakeLists.txt.
 
+# at_library(NAME HEADER LIBRARIES PACKAGE TEXT [folders of headers]): a library that is required, except in
+# a cross build. at_optional() the same for one whose absence only switches something off.
+# Sets NAME_INCLUDE, NAME_LIBRARY and ATELIER_HAS_NAME.
+function(at_look name header libraries text)
+  find_path(${name}_INCLUDE ${header} PATH_SUFFIXES ${ARGN})
+  set(found "${${name}_INCLUDE}")
+  if(libraries)
+    find_library(${name}_LIBRARY NAMES ${libraries})
+    if(NOT ${name}_LIBRARY)
+      set(found "")
+    endif()
+  endif()
+  at_found(${name} "${found}" "${text}")
+  if(found)
+    set(ATELIER_HAS_${name} ON PARENT_SCOPE)
+  endif()
+endfunction()
+
+macro(at_library name header libraries package text)
+  at_look(${name} ${header} "${libraries}" "${text}" ${ARGN})
+  if(NOT ATELIER_HAS_${name} AND NOT CMAKE_CROSSCOMPILING)
+    message(FATAL_ERROR "${name} was not found: install ${package}")
+  endif()
+endmacro()
+
+macro(at_optional name header libraries text)
+  at_look(${name} ${header} "${libraries}" "${text}" ${ARGN})
+endmacro()
+
+# at_use(LAYER NAMES...): the layer sees and links those of the libraries that are there, AT_HAS_NAME tells it.
+function(at_use layer)
+  foreach(name ${ARGN})
+    if(ATELIER_HAS_${name})
+      string(TOUPPER ${name} upper)
+      target_compile_definitions(atelier_${layer} PRIVATE AT_HAS_${upper})
+      target_include_directories(atelier_${layer} PRIVATE ${${name}_INCLUDE})
+      if(${name}_LIBRARY)
+        target_link_libraries(atelier_${layer} PUBLIC ${${name}_LIBRARY})
+      endif()
+    endif()
+  endforeach()
+endfunction()
+
+# at_drop_absent(LIST): removes the sources that stand for a library which is not there.
+function(at_drop_absent list)
+  set(sources ${${list}})
+  foreach(row "ONEDNN|onednn\\.c$" "libwebp|_webp\\.c$" "stb|_stb\\.c$" "lcms2|_lcms\\.c$"
+              "FILES|/(checkpoint|checksum|source)[a-z0-9_]*\\.c$")
+    string(FIND "${row}" "|" bar)
+    string(SUBSTRING "${row}" 0 ${bar} name)
+    math(EXPR bar "${bar} + 1")
+    string(SUBSTRING "${row}" ${bar} -1 pattern)
+    if(NOT ATELIER_HAS_${name})
+      list(FILTER sources EXCLUDE REGEX "${pattern}")
+    endif()
+  endforeach()
+  set(${list} ${sources} PARENT_SCOPE)
+endfunction()
+
 # at_layer(NAME [lower libraries]): the layer's folder as a static library atelier_NAME. Files of library
 # variants (*_onednn.c, ...) are left out when the library is not there.
 function(at_layer name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.c)
   list(FILTER sources EXCLUDE REGEX "_simd\\.c$|_bf16\\.c$|_amx\\.c$")
-  if(NOT ATELIER_HAS_ONEDNN)
-    list(FILTER sources EXCLUDE REGEX "onednn\\.c$")
-  endif()
+  at_drop_absent(sources)
   if(ATELIER_SANITIZE STREQUAL thread)
     list(FILTER sources EXCLUDE REGEX "/parallel\\.c$")
   else()

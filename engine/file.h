@@ -3,7 +3,9 @@
  *
  * A draft is a file that nobody sees until it is published: a temporary file in the folder of its
  * final name, unnamed where the file system can, synced, renamed over the name, the folder synced.
- * Whatever happens before that, the file under the name stays as it was and nothing is left behind.
+ * Whatever happens before that, the file under the name stays as it was and nothing is left behind;
+ * but for a hidden name beside it when a process is killed between two calls, and the next draft of
+ * the same name clears that away. Where every file needs a name, a killed process leaves its draft.
  * Every call may be interrupted and is taken up again; every failure names the file. */
 #ifndef AT_ENGINE_FILE_H
 #define AT_ENGINE_FILE_H
@@ -36,6 +38,9 @@ at_status at_draft_new(at_draft **out, const char *path, at_error *err);
 /* Its descriptor, and a path under which libraries can open it as long as the draft lives. */
 int at_draft_fd(const at_draft *d);
 const char *at_draft_path(const at_draft *d);
+/* Takes the room of a file of 'bytes' on the disk, so that a disk that is too full refuses at once
+ * and not after gigabytes; nothing where the file system cannot. Makes the draft that long. */
+at_status at_draft_reserve(at_draft *d, uint64_t bytes, at_error *err);
 at_status at_draft_write(at_draft *d, uint64_t offset, const void *data, size_t bytes,
                          at_error *err);
 at_status at_draft_read(at_draft *d, uint64_t offset, void *out, size_t bytes, at_error *err);

@@ -2,8 +2,9 @@
  * is its own bytes, whatever it says.
  *
  * The reader walks over text that the caller keeps. It takes strict JSON (RFC 8259) only, nested at
- * most AT_JSON_DEPTH_MAX deep. After the first error every call returns false and the sentence stays;
- * so a caller may ask at the end. One thread a reader.
+ * most AT_JSON_DEPTH_MAX deep, with numbers of at most AT_JSON_NUMBER_MAX characters. After the
+ * first error every call returns false and the sentence stays; so a caller may ask at the end. One
+ * thread a reader.
  *
  *     at_json j;
  *     at_json_start(&j, text, bytes, err);
@@ -19,7 +20,10 @@
 
 #include "kernels/base.h"
 
-enum { AT_JSON_DEPTH_MAX = 64 };
+enum {
+    AT_JSON_DEPTH_MAX = 64,
+    AT_JSON_NUMBER_MAX = 1024 /* characters of one */
+};
 
 typedef enum at_json_type {
     AT_JSON_NOTHING, /* the text has ended, or an error came before */
@@ -35,6 +39,8 @@ typedef enum at_json_type {
 typedef struct at_json {
     const char *text;
     size_t at, bytes;
+    size_t
+        string_max; /* bytes of a string between its quotes; 0, or set by the caller at any time */
     int depth;
     bool first;                            /* nothing stands before this member or element yet */
     unsigned char kind[AT_JSON_DEPTH_MAX]; /* of the open values: '{' or '[' */
@@ -70,8 +76,10 @@ bool at_json_refuse(at_json *j, const char *fmt, ...) AT_PRINTF(2, 3);
 
 /* Whether a string is exactly 'text'. */
 bool at_json_is(const at_json_text *s, const char *text);
-/* The string with its escapes resolved, as UTF-8 without a zero; its bytes, or SIZE_MAX when it does
- * not fit into 'room' or holds a lone surrogate or U+0000. Never longer than raw_bytes. */
+/* The string with its escapes resolved, as UTF-8 without a zero; its bytes, or SIZE_MAX when it
+ * does not fit into 'room' or holds a lone surrogate or U+0000. Never longer than raw_bytes, and
+ * 'out' may be where the string stands: a caller that owns the text resolves it in place, and finds
+ * room for a zero on the closing quote, which the reader has passed. */
 size_t at_json_unescape(const at_json_text *s, char *out, size_t room);
 
 #endif

@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/arena.h"
+#include "engine/clock.h"
 #include "engine/layout.h"
 
 /* Nodes with the same variant and the same args share what was prepared. */
@@ -564,21 +564,14 @@ at_status at_plan_run(at_plan *plan, at_error *err)
     return status;
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static at_status profile_entered(at_plan *plan, at_error *err)
 {
     at_status status = ready(plan, err);
     for (int i = 0; i < plan->n_steps && status == AT_OK; i++) {
-        double start = seconds_now();
+        double start = at_clock_seconds();
         status = run_step(plan, &plan->steps[i], err);
         at_device_wait(plan->device);
-        plan->steps[i].seconds = seconds_now() - start;
+        plan->steps[i].seconds = at_clock_seconds() - start;
     }
     if (status == AT_OK)
         touch_written(plan);

@@ -2,8 +2,9 @@
  *
  * at_source_open() looks at the first bytes of a file (or for an index in a folder) and asks each
  * kind of sources.def in turn. Opening checks everything that can be checked without reading the
- * tensors. Reading gives a tensor's bytes in row-major order, a piece at a time. A source belongs to
- * one thread. Outside files are hostile until checked: a lying size is refused with one sentence. */
+ * tensors. Reading gives a tensor's bytes in row-major order, a piece at a time. A source belongs
+ * to one thread. Outside files are hostile until checked: a lying size is refused with one
+ * sentence. */
 #ifndef AT_ENGINE_SOURCE_H
 #define AT_ENGINE_SOURCE_H
 

@@ -188,8 +188,7 @@ at_status at_tensors_add_text(at_tensors *list, const char *name, size_t name_by
     if (!at_utf8_valid(data, bytes))
         return at_fail(err, AT_CORRUPT, "the text '%.*s' is not UTF-8", (int)name_bytes, name);
     for (int i = 0; i < list->text_count; i++)
-        if (strlen(list->texts[i].name) == name_bytes &&
-            !memcmp(list->texts[i].name, name, name_bytes))
+        if (!strncmp(list->texts[i].name, name, name_bytes) && !list->texts[i].name[name_bytes])
             return at_fail(err, AT_CORRUPT, "the text '%.*s' is there twice", (int)name_bytes,
                            name);
     void *texts = list->texts;

@@ -3,7 +3,7 @@
  * The list is the same for every kind of file. It describes; the bytes stay in the file. Names,
  * sizes and texts lie in the list's own memory and die with it. Everything that comes in is checked
  * here once, so that whoever reads a list may trust it: names are not empty, hold no control
- * characters and occur once, sizes are not negative, and bytes are exactly what sizes and type need.
+ * characters and occur once, sizes are not negative, bytes are exactly what sizes and type need.
  * One thread fills a list; any number may read it afterwards. */
 #ifndef AT_ENGINE_TENSORS_H
 #define AT_ENGINE_TENSORS_H
@@ -30,7 +30,7 @@ const at_stored_info *at_stored_about(at_stored type);
 enum {
     AT_STORED_RANK_MAX = 8,
     AT_TENSOR_NAME_MAX = 512, /* bytes */
-    AT_TENSORS_MAX = 1 << 20,
+    AT_TENSORS_MAX = 1 << 16, /* more than any model has; refused ones stay cheap */
     AT_TEXT_NAME_MAX = 128,
     AT_TEXTS_MAX = 1 << 12,
     AT_TEXT_BYTES_MAX = 64 << 20 /* of all texts together */

@@ -1,0 +1,186 @@
+/* targets.c -- the targets of targets.def. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <zlib.h>
+
+#include "engine/checkpoint_format.h"
+#include "engine/checksum.h"
+#include "engine/json.h"
+#include "engine/pickle.h"
+#include "engine/source.h"
+#include "runtime/exif.h"
+#include "runtime/picture.h"
+#include "tests/fuzz/fuzz.h"
+
+const at_fuzz_target at_fuzz_targets[] = {
+#define AT_FUZZ(name, run, endings, mend, memory) { #name, run, endings, mend, memory },
+#include "tests/fuzz/targets.def"
+#undef AT_FUZZ
+};
+const int at_fuzz_target_count = (int)AT_COUNT(at_fuzz_targets);
+
+const at_fuzz_target *at_fuzz_named(const char *name)
+{
+    for (int i = 0; i < at_fuzz_target_count; i++)
+        if (!strcmp(at_fuzz_targets[i].name, name))
+            return &at_fuzz_targets[i];
+    return NULL;
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+/* Every member of the outermost object, read as what it is. */
+static void read_member(at_json *j)
+{
+    at_json_text text;
+    int64_t number;
+    double real;
+    bool flag;
+    switch (at_json_peek(j)) {
+    case AT_JSON_STRING: at_json_string(j, &text); break;
+    case AT_JSON_NUMBER:
+        if (j->at % 2)
+            at_json_int(j, &number);
+        else
+            at_json_real(j, &real);
+        break;
+    case AT_JSON_TRUE:
+    case AT_JSON_FALSE: at_json_bool(j, &flag); break;
+    default: at_json_skip(j);
+    }
+}
+
+at_status at_fuzz_json(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_json j;
+    at_json_text key;
+    char name[64];
+    at_json_start(&j, (const char *)data, bytes, err);
+    if (at_json_peek(&j) != AT_JSON_OBJECT)
+        at_json_skip(&j);
+    else
+        for (at_json_object(&j); at_json_key(&j, &key);) {
+            at_json_unescape(&key, name, sizeof name);
+            read_member(&j);
+        }
+    return at_json_end(&j);
+}
+
+/* --- files of weights ------------------------------------------------------------------------- */
+
+enum { READ_MAX = 1 << 20 }; /* of a tensor: one that repeats a stored byte may be huge */
+
+static at_status read_tensors(at_source *s, at_error *err)
+{
+    static unsigned char piece[1 << 16];
+    at_status status = AT_OK;
+    for (int i = 0; i < s->list.count; i++)
+        for (uint64_t at = 0; at < s->list.items[i].bytes && at < READ_MAX && status == AT_OK;) {
+            uint64_t left = s->list.items[i].bytes - at;
+            size_t n = left < sizeof piece ? (size_t)left : sizeof piece;
+            status = at_source_read(s, i, at, piece, n, err);
+            at += n;
+        }
+    return status;
+}
+
+at_status at_fuzz_source(const unsigned char *data, size_t bytes, at_error *err)
+{
+    char path[64];
+    at_source *s = NULL;
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    AT_ASSERT(fd >= 0 && (bytes == 0 || write(fd, data, bytes) == (ssize_t)bytes),
+              "no memory file of %zu bytes", bytes);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    at_status status = at_source_open(&s, path, err);
+    if (status == AT_OK)
+        status = read_tensors(s, err);
+    at_source_close(s);
+    close(fd);
+    return status;
+}
+
+at_status at_fuzz_pickle(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_pickle p;
+    at_status status = at_pickle_run(&p, data, bytes, 2 * bytes + (64 << 10), err);
+    if (status == AT_OK) {
+        at_pickle_value key, value;
+        for (at_pickle_walk w = at_pickle_enter(&p, p.result); at_pickle_next(&w, &key, &value);)
+            for (at_pickle_walk in = at_pickle_enter(&p, value); at_pickle_next(&in, &key, &value);)
+                continue;
+    }
+    at_pickle_free(&p);
+    return status;
+}
+
+static uint64_t get_u64(const unsigned char *p)
+{
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* The sums of the index and of the header; places as checkpoint_format.h names them. */
+void at_mend_checkpoint(unsigned char *data, size_t bytes)
+{
+    enum { LENGTH = 16, INDEX = 24, HEADER_SUM = AT_CHECKPOINT_HEADER_BYTES - 8 };
+    if (bytes < AT_CHECKPOINT_HEADER_BYTES)
+        return;
+    uint64_t at = get_u64(data + INDEX), n = get_u64(data + INDEX + 8), sum, all = bytes;
+    if (at <= bytes && n <= bytes - at) {
+        sum = at_checksum_of(data + at, (size_t)n);
+        memcpy(data + INDEX + 16, &sum, sizeof sum);
+    }
+    memcpy(data + LENGTH, &all, sizeof all);
+    sum = at_checksum_of(data, HEADER_SUM);
+    memcpy(data + HEADER_SUM, &sum, sizeof sum);
+}
+
+/* --- pictures --------------------------------------------------------------------------------- */
+
+at_status at_fuzz_picture(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_picture p;
+    at_picture_options o = { .pixels_max = 1 << 17 }; /* sound bombs are decoded: keep them small */
+    at_picture_info info;
+    if (at_picture_about_bytes(&info, data, bytes, "input", &o, err) == AT_OK)
+        at_picture_info_free(&info);
+    *err = (at_error){ AT_OK, "" };
+    at_status status = at_picture_decode(&p, data, bytes, "input", &o, err);
+    if (status == AT_OK)
+        at_picture_free(&p);
+    return status;
+}
+
+at_status at_fuzz_exif(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_exif exif;
+    if (at_exif_read(&exif, data, bytes))
+        return AT_OK;
+    return at_fail(err, AT_CORRUPT, "the EXIF block leads out of itself");
+}
+
+static uint32_t big_u32(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Every chunk's CRC, as far as the chunks' lengths lead. */
+void at_mend_png(unsigned char *data, size_t bytes)
+{
+    for (size_t at = 8; at + 12 <= bytes;) {
+        uint32_t n = big_u32(data + at);
+        if (n > bytes - at - 12)
+            return;
+        uint32_t crc = (uint32_t)crc32(0, data + at + 4, (uInt)n + 4);
+        for (size_t i = 0; i < 4; i++)
+            data[at + 8 + n + i] = (unsigned char)(crc >> (24 - 8 * i));
+        at += 12 + (size_t)n;
+    }
+}
