@@ -16,7 +16,7 @@ TIDY_SOURCES = tests/tidy.c tests/tidy_source.c
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = help
-.PHONY: help deps build demo test dev asan tsan tidy format bench versus cross clean
+.PHONY: help deps build demo test dev asan tsan tidy format bench versus files fuzz cross clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,14 @@ tsan: deps ## the tests under the thread sanitizer
 
 tidy: build/tidy ## the style guide as a test: layers, sizes, banned calls, format
 	@status=0; build/tidy . || status=1; scripts/format-check || status=1; exit $$status
+
+fuzz: build ## 100,000 damaged files for every parser, 1,000 killed imports (ARGS='--count N --target png')
+	build/tests/fuzz_mutate tests/golden --count 100000 $(ARGS)
+	tests/kill_test.sh build/atelier 1000
+
+files: build ## files beside h5py, safetensors and Pillow; 17 GB of disk
+	benchmarks/versus/run --setup
+	benchmarks/files/run $(ARGS)
 
 format: ## rewrite the sources as .clang-format wants them
 	scripts/format-check --fix

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/json.h"
 #include "cli/peaks.h"
 #include "engine/bench.h"
 #include "kernels/ops.h"
@@ -31,7 +32,7 @@ typedef struct session {
     at_dtype dtype;
     request *requests;
     int n_requests, n_failed;
-    json_t *results;
+    at_json_writer json; /* the document, in its results while ops are timed */
 } session;
 
 static at_parsed parse(options *o, int argc, char **argv)
@@ -183,7 +184,7 @@ static double per_second(double amount, double seconds)
     return seconds > 0 ? amount / seconds : 0;
 }
 
-static void print_head(const session *s)
+static void print_head(session *s)
 {
     char peaks[160];
     at_peaks_text(&s->machine, peaks, sizeof peaks);
@@ -191,6 +192,27 @@ static void print_head(const session *s)
            s->machine.threads == 1 ? "" : "s", at_dtype_name(s->dtype), peaks);
     printf("%-20s %-28s %11s %9s %8s %7s  %s\n", "op", "variant", "us", "GFLOP/s", "GB/s", "share",
            "shape");
+}
+
+static void write_head(session *s)
+{
+    at_json_writer *w = &s->json;
+    *w = at_json_stdout();
+    at_json_write_object(w);
+    at_json_put_text(w, "cpu", s->machine.name);
+    at_json_put_int(w, "threads", s->machine.threads);
+    at_json_put_text(w, "dtype", at_dtype_name(s->dtype));
+    at_json_write_key(w, "peaks");
+    at_peaks_write(w, &s->machine);
+    at_json_write_key(w, "results");
+    at_json_write_array(w);
+}
+
+static at_status write_tail(session *s, at_error *err)
+{
+    at_json_write_close(&s->json);
+    at_json_write_close(&s->json);
+    return at_json_finish(&s->json, err);
 }
 
 static void report(session *s, const request *r, const at_variant *v, const at_timing *t,
@@ -207,12 +229,20 @@ static void report(session *s, const request *r, const at_variant *v, const at_t
         fflush(stdout);
         return;
     }
-    json_array_append_new(s->results,
-                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:i, s:f, s:f, s:f}", "op",
-                                    r->op->name, "where", r->where, "shape", r->text, "dtype",
-                                    at_dtype_name(computed), "variant", v->name, "us",
-                                    t->seconds * 1e6, "us_min", t->seconds_min * 1e6, "runs",
-                                    t->runs, "gflops", gflops, "gbps", gbps, "share", share));
+    at_json_writer *w = &s->json;
+    at_json_write_object(w);
+    at_json_put_text(w, "op", r->op->name);
+    at_json_put_text(w, "where", r->where);
+    at_json_put_text(w, "shape", r->text);
+    at_json_put_text(w, "dtype", at_dtype_name(computed));
+    at_json_put_text(w, "variant", v->name);
+    at_json_put_measure(w, "us", t->seconds * 1e6);
+    at_json_put_measure(w, "us_min", t->seconds_min * 1e6);
+    at_json_put_int(w, "runs", t->runs);
+    at_json_put_measure(w, "gflops", gflops);
+    at_json_put_measure(w, "gbps", gbps);
+    at_json_put_measure(w, "share", share);
+    at_json_write_close(w);
 }
 
 static at_status time_one(session *s, const request *r, at_error *err)
@@ -239,8 +269,7 @@ static at_status time_all(session *s, at_error *err)
     at_status status = at_machine_measure(s->device, bytes, &s->machine, err);
     if (status != AT_OK)
         return status;
-    if (!s->o->json)
-        print_head(s);
+    (s->o->json ? write_head : print_head)(s);
     for (int i = 0; i < s->n_requests; i++) {
         at_status timed = time_one(s, &s->requests[i], err);
         done += timed == AT_OK;
@@ -263,14 +292,11 @@ static at_status run(session *s, at_error *err)
     if (status != AT_OK)
         return status;
     s->dtype = s->o->dtype ? at_dtype_named(s->o->dtype) : at_device_default_dtype(s->device);
-    s->results = json_array();
     status = collect(s, err);
     if (status == AT_OK)
         status = time_all(s, err);
     if (status == AT_OK && s->o->json)
-        at_json_print(json_pack("{s:s, s:i, s:s, s:o, s:O}", "cpu", s->machine.name, "threads",
-                                s->machine.threads, "dtype", at_dtype_name(s->dtype), "peaks",
-                                at_peaks_json(&s->machine), "results", s->results));
+        status = write_tail(s, err);
     return status;
 }
 
@@ -285,7 +311,7 @@ int at_command_bench(int argc, char **argv)
     session s = { .o = &o };
     at_error err = { 0 };
     at_status status = run(&s, &err);
-    json_decref(s.results);
+    at_json_writer_free(&s.json);
     free(s.requests);
     at_device_close(s.device);
     if (status != AT_OK)

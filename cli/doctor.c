@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/json.h"
 #include "cli/libraries.h"
 #include "cli/peaks.h"
 #include "cli/threads.h"
@@ -47,7 +48,7 @@ typedef struct findings {
     at_dtype dtype;
     double bf16_ratio; /* of f32's FLOP/s; 0: no instructions for it */
     char precision_why[TEXT_MAX], threads_why[TEXT_MAX], waiting[TEXT_MAX], gpu[TEXT_MAX];
-    bool driver_library, device_node;
+    bool cuda_device, driver_library, device_node; /* no build has the first yet */
     choice choices[AT_COUNT(questions)];
 } findings;
 
@@ -193,11 +194,11 @@ static void print_peaks(const findings *f)
 
 static void print_libraries(void)
 {
-    for (int i = 0; at_library_at(i); i++) {
-        char version[64], detail[128], text[TEXT_MAX];
-        at_library_at(i)->describe(version, sizeof version, detail, sizeof detail);
-        snprintf(text, sizeof text, "%-12s %-8s %s", at_library_at(i)->name,
-                 *version ? version : "-", detail);
+    at_library l;
+    for (int i = 0; at_library_about(&l, i); i++) {
+        char text[TEXT_MAX];
+        snprintf(text, sizeof text, "%-13s %-8s %s", l.name, *l.version ? l.version : "-",
+                 l.detail);
         line(i ? "" : "libraries", text);
     }
 }
@@ -227,62 +228,111 @@ static void print_words(const findings *f)
 
 /* --- as JSON ---------------------------------------------------------------------------------- */
 
-static json_t *instructions_json(const findings *f)
+static void write_cpu(at_json_writer *w, const findings *f)
 {
-    json_t *all = json_object();
+    at_json_write_object(w);
+    at_json_put_text(w, "name", f->machine.name);
+    at_json_put_int(w, "cores", f->machine.cores);
+    at_json_write_key(w, "instructions");
+    at_json_write_object(w);
     for (int i = 0; at_cap_name(i); i++)
-        json_object_set_new(all, at_cap_name(i), json_boolean(f->device->caps.has & (1u << i)));
-    return all;
+        at_json_put_bool(w, at_cap_name(i), f->device->caps.has & (1u << i));
+    at_json_write_close(w);
+    at_json_write_close(w);
 }
 
-static json_t *libraries_json(void)
+static void write_memory(at_json_writer *w, const findings *f)
 {
-    json_t *all = json_array();
-    for (int i = 0; at_library_at(i); i++) {
-        char version[64], detail[128];
-        at_library_at(i)->describe(version, sizeof version, detail, sizeof detail);
-        json_array_append_new(all, json_pack("{s:s, s:s, s:s}", "name", at_library_at(i)->name,
-                                             "version", version, "detail", detail));
+    at_json_write_object(w);
+    at_json_put_uint(w, "bytes", f->machine.memory_bytes);
+    at_json_put_uint(w, "free_bytes", f->memory_free);
+    at_json_write_close(w);
+}
+
+static void write_peaks(at_json_writer *w, const findings *f)
+{
+    at_peaks_write(w, &f->machine);
+}
+
+static void write_libraries(at_json_writer *w, const findings *f)
+{
+    at_library l;
+    (void)f;
+    at_json_write_array(w);
+    for (int i = 0; at_library_about(&l, i); i++) {
+        at_json_write_object(w);
+        at_json_put_text(w, "name", l.name);
+        at_json_put_text(w, "version", l.version);
+        at_json_put_text(w, "detail", l.detail);
+        at_json_write_close(w);
     }
-    return all;
+    at_json_write_close(w);
 }
 
-static json_t *choices_json(const findings *f)
+static void write_gpu(at_json_writer *w, const findings *f)
 {
-    json_t *all = json_array();
+    at_json_write_object(w);
+    at_json_put_bool(w, "cuda_device", f->cuda_device);
+    at_json_put_bool(w, "driver_library", f->driver_library);
+    at_json_put_bool(w, "device_node", f->device_node);
+    at_json_put_text(w, "why", f->gpu);
+    at_json_write_close(w);
+}
+
+static void write_precision(at_json_writer *w, const findings *f)
+{
+    at_json_write_object(w);
+    at_json_put_text(w, "dtype", at_dtype_name(f->dtype));
+    at_json_put_measure(w, "bf16_ratio", f->bf16_ratio);
+    at_json_put_text(w, "why", f->precision_why);
+    at_json_write_close(w);
+}
+
+static void write_threads(at_json_writer *w, const findings *f)
+{
+    at_json_write_object(w);
+    at_json_put_int(w, "count", f->machine.threads);
+    at_json_put_text(w, "why", f->threads_why);
+    at_json_put_text(w, "waiting", f->waiting);
+    at_json_write_close(w);
+}
+
+static void write_choices(at_json_writer *w, const findings *f)
+{
+    at_json_write_array(w);
     for (size_t i = 0; i < AT_COUNT(questions); i++) {
         const choice *c = &f->choices[i];
-        json_array_append_new(all,
-                              json_pack("{s:s, s:s, s:s, s:s?, s:s}", "what", c->what, "op", c->op,
-                                        "shape", c->shape, "variant", c->variant, "why", c->why));
+        at_json_write_object(w);
+        at_json_put_text(w, "what", c->what);
+        at_json_put_text(w, "op", c->op);
+        at_json_put_text(w, "shape", c->shape);
+        at_json_put_text(w, "variant", c->variant);
+        at_json_put_text(w, "why", c->why);
+        at_json_write_close(w);
     }
-    return all;
+    at_json_write_close(w);
 }
 
-static void print_json(const findings *f)
+static at_status print_json(const findings *f, at_error *err)
 {
-    const at_machine *m = &f->machine;
-    json_t *document = json_object();
-    json_object_set_new(document, "version", json_string(AT_VERSION));
-    json_object_set_new(document, "cpu",
-                        json_pack("{s:s, s:i, s:o}", "name", m->name, "cores", m->cores,
-                                  "instructions", instructions_json(f)));
-    json_object_set_new(document, "memory",
-                        json_pack("{s:I, s:I}", "bytes", (json_int_t)m->memory_bytes, "free_bytes",
-                                  (json_int_t)f->memory_free));
-    json_object_set_new(document, "peaks", at_peaks_json(m));
-    json_object_set_new(document, "libraries", libraries_json());
-    json_object_set_new(document, "gpu",
-                        json_pack("{s:b, s:b, s:b, s:s}", "cuda_device", 0, "driver_library",
-                                  f->driver_library, "device_node", f->device_node, "why", f->gpu));
-    json_object_set_new(document, "precision",
-                        json_pack("{s:s, s:f, s:s}", "dtype", at_dtype_name(f->dtype), "bf16_ratio",
-                                  f->bf16_ratio, "why", f->precision_why));
-    json_object_set_new(document, "threads",
-                        json_pack("{s:i, s:s, s:s}", "count", m->threads, "why", f->threads_why,
-                                  "waiting", f->waiting));
-    json_object_set_new(document, "choices", choices_json(f));
-    at_json_print(document);
+    static const struct {
+        const char *key;
+        void (*write)(at_json_writer *w, const findings *f);
+    } parts[] = {
+        { "cpu", write_cpu },         { "memory", write_memory },
+        { "peaks", write_peaks },     { "libraries", write_libraries },
+        { "gpu", write_gpu },         { "precision", write_precision },
+        { "threads", write_threads }, { "choices", write_choices },
+    };
+    at_json_writer w = at_json_stdout();
+    at_json_write_object(&w);
+    at_json_put_text(&w, "version", AT_VERSION);
+    for (size_t i = 0; i < AT_COUNT(parts); i++) {
+        at_json_write_key(&w, parts[i].key);
+        parts[i].write(&w, f);
+    }
+    at_json_write_close(&w);
+    return at_json_finish(&w, err);
 }
 
 int at_command_doctor(int argc, char **argv)
@@ -305,8 +355,10 @@ int at_command_doctor(int argc, char **argv)
     findings f = { 0 };
     at_error err = { 0 };
     at_status status = find_out(&f, &o, &err);
-    if (status == AT_OK)
-        (o.json ? print_json : print_words)(&f);
+    if (status == AT_OK && o.json)
+        status = print_json(&f, &err);
+    else if (status == AT_OK)
+        print_words(&f);
     at_device_close(f.device);
     return status == AT_OK ? AT_EXIT_OK : at_unable("doctor", &err);
 }

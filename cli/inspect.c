@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "cli/progress.h"
+#include "cli/json.h"
 #include "cli/weights.h"
-#include "engine/json_write.h"
 #include "runtime/picture.h"
 
 static const char *colours_of(const at_picture_info *p)
@@ -34,43 +33,25 @@ static void print_picture(const at_picture_info *p, const char *path)
     }
 }
 
-static void write_field(at_json_writer *w, const char *key, int64_t value)
-{
-    at_json_write_key(w, key);
-    at_json_write_int(w, value);
-}
-
 static at_status print_picture_json(const at_picture_info *p, at_error *err)
 {
-    at_json_writer w = { .bytes_max = 8 << 20 };
-    const char *format = at_picture_format_name(p->format);
+    at_json_writer w = at_json_stdout();
     at_json_write_object(&w);
-    at_json_write_key(&w, "kind");
-    at_json_write_string(&w, "picture", strlen("picture"));
-    at_json_write_key(&w, "format");
-    at_json_write_string(&w, format, strlen(format));
-    write_field(&w, "width", p->width);
-    write_field(&w, "height", p->height);
-    write_field(&w, "channels", p->channels);
-    write_field(&w, "depth", p->depth);
-    write_field(&w, "orientation", p->orientation);
-    at_json_write_key(&w, "profile");
-    at_json_write_bool(&w, p->has_profile);
+    at_json_put_text(&w, "kind", "picture");
+    at_json_put_text(&w, "format", at_picture_format_name(p->format));
+    at_json_put_int(&w, "width", p->width);
+    at_json_put_int(&w, "height", p->height);
+    at_json_put_int(&w, "channels", p->channels);
+    at_json_put_int(&w, "depth", p->depth);
+    at_json_put_int(&w, "orientation", p->orientation);
+    at_json_put_bool(&w, "profile", p->has_profile);
     at_json_write_key(&w, "texts");
     at_json_write_object(&w);
-    for (int i = 0; i < p->n_texts; i++) {
-        at_json_write_key(&w, p->text[i].name);
-        at_json_write_string(&w, p->text[i].text, strlen(p->text[i].text));
-    }
+    for (int i = 0; i < p->n_texts; i++)
+        at_json_put_text(&w, p->text[i].name, p->text[i].text);
     at_json_write_close(&w);
     at_json_write_close(&w);
-    at_status status = at_json_write_end(&w, err);
-    if (status == AT_OK) {
-        fwrite(w.text, 1, w.bytes, stdout);
-        putchar('\n');
-    }
-    at_json_writer_free(&w);
-    return status;
+    return at_json_finish(&w, err);
 }
 
 static at_status inspect_picture(const char *path, bool json, at_error *err)

@@ -3,17 +3,18 @@
 #ifndef AT_CLI_LIBRARIES_H
 #define AT_CLI_LIBRARIES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct at_library {
     const char *name;
-    /* Its version and what it says of this machine; "" when it is not part of this build. */
-    void (*describe)(char *version, size_t version_size, char *detail, size_t detail_size);
+    char version[64]; /* "": it tells none, or is not part of this build */
+    char detail[128]; /* what it is here for, or that it is not in this build */
 } at_library;
 
-const at_library *at_library_at(int i); /* NULL past the end */
+bool at_library_about(at_library *out, int i); /* false past the end */
 
 /* In library_onednn.c, which is there when oneDNN is. */
-void at_library_onednn(char *version, size_t version_size, char *detail, size_t detail_size);
+void at_library_onednn(at_library *out);
 
 #endif

@@ -19,14 +19,15 @@ static const struct {
     { dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx" },
 };
 
-void at_library_onednn(char *version, size_t version_size, char *detail, size_t detail_size)
+void at_library_onednn(at_library *out)
 {
     const dnnl_version_t *v = dnnl_version();
     dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    snprintf(version, version_size, "%d.%d.%d", v->major, v->minor, v->patch);
-    snprintf(detail, detail_size, "convolutions and products, with instruction set 0x%x",
-             (unsigned)isa);
+    snprintf(out->version, sizeof out->version, "%d.%d.%d", v->major, v->minor, v->patch);
+    snprintf(out->detail, sizeof out->detail,
+             "convolutions and products, with instruction set 0x%x", (unsigned)isa);
     for (size_t i = 0; i < AT_COUNT(names); i++)
         if (names[i].isa == isa)
-            snprintf(detail, detail_size, "convolutions and products, with %s", names[i].name);
+            snprintf(out->detail, sizeof out->detail, "convolutions and products, with %s",
+                     names[i].name);
 }

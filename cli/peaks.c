@@ -3,27 +3,32 @@
 #include <math.h>
 #include <stdio.h>
 
-static json_t *bandwidth_json(const at_bandwidth *b)
+#include "cli/json.h"
+
+static void put_bandwidth(at_json_writer *w, const at_bandwidth *b)
 {
-    return json_pack("{s:I, s:f, s:f, s:f}", "bytes", (json_int_t)b->bytes, "read_gbps",
-                     b->read / 1e9, "copy_gbps", b->copy / 1e9, "streaming_copy_gbps",
-                     b->streaming_copy / 1e9);
+    at_json_put_measure(w, "read_gbps", b->read / 1e9);
+    at_json_put_measure(w, "copy_gbps", b->copy / 1e9);
+    at_json_put_measure(w, "streaming_copy_gbps", b->streaming_copy / 1e9);
 }
 
-json_t *at_peaks_json(const at_machine *m)
+void at_peaks_write(at_json_writer *w, const at_machine *m)
 {
-    json_t *by_bytes = json_array();
-    for (int i = 0; i < m->n_bandwidth; i++)
-        json_array_append_new(by_bytes, bandwidth_json(&m->bandwidth[i]));
-    json_t *peaks = json_pack("{s:f, s:f, s:o}", "f32_gflops", m->f32_flops / 1e9, "bf16_gflops",
-                              m->bf16_flops / 1e9, "by_bytes", by_bytes);
-    if (m->n_bandwidth == AT_MACHINE_SIZES) {
-        json_t *memory = bandwidth_json(&m->bandwidth[m->n_bandwidth - 1]);
-        json_object_del(memory, "bytes");
-        json_object_update(peaks, memory);
-        json_decref(memory);
+    at_json_write_object(w);
+    at_json_put_measure(w, "f32_gflops", m->f32_flops / 1e9);
+    at_json_put_measure(w, "bf16_gflops", m->bf16_flops / 1e9);
+    at_json_write_key(w, "by_bytes");
+    at_json_write_array(w);
+    for (int i = 0; i < m->n_bandwidth; i++) {
+        at_json_write_object(w);
+        at_json_put_uint(w, "bytes", m->bandwidth[i].bytes);
+        put_bandwidth(w, &m->bandwidth[i]);
+        at_json_write_close(w);
     }
-    return peaks;
+    at_json_write_close(w);
+    if (m->n_bandwidth == AT_MACHINE_SIZES)
+        put_bandwidth(w, &m->bandwidth[m->n_bandwidth - 1]);
+    at_json_write_close(w);
 }
 
 void at_peaks_bytes(double bytes, char *text, size_t text_size)
@@ -35,13 +40,6 @@ void at_peaks_bytes(double bytes, char *text, size_t text_size)
         unit++;
     }
     snprintf(text, text_size, bytes == floor(bytes) ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
-}
-
-void at_json_print(json_t *document)
-{
-    json_dumpf(document, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
-    fputc('\n', stdout);
-    json_decref(document);
 }
 
 void at_peaks_text(const at_machine *m, char *text, size_t text_size)

@@ -5,11 +5,10 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/json.h"
 #include "cli/progress.h"
-#include "engine/json_write.h"
 
 enum { SHAPE_TEXT = 128 };
-static const uint64_t json_bytes_max = (uint64_t)1 << 30;
 
 typedef struct share {
     int tensors;
@@ -90,48 +89,29 @@ void at_weights_print(const at_source *s, const char *path, at_weights_detail de
 
 /* --- as JSON ---------------------------------------------------------------------------------- */
 
-static void write_text(at_json_writer *w, const char *key, const char *text)
-{
-    at_json_write_key(w, key);
-    at_json_write_string(w, text, strlen(text));
-}
-
-static void write_number(at_json_writer *w, const char *key, uint64_t number)
-{
-    at_json_write_key(w, key);
-    at_json_write_uint(w, number);
-}
-
 static void write_tensor(at_json_writer *w, const at_stored_tensor *t)
 {
     at_json_write_object(w);
-    write_text(w, "name", t->name);
-    write_text(w, "type", at_stored_about(t->type)->name);
+    at_json_put_text(w, "name", t->name);
+    at_json_put_text(w, "type", at_stored_about(t->type)->name);
     at_json_write_key(w, "shape");
     at_json_write_array(w);
     for (int i = 0; i < t->rank; i++)
         at_json_write_int(w, t->size[i]);
     at_json_write_close(w);
-    write_number(w, "bytes", t->bytes);
+    at_json_put_uint(w, "bytes", t->bytes);
     at_json_write_close(w);
-}
-
-static at_status write_stdout(void *context, const char *text, size_t bytes, at_error *err)
-{
-    (void)context;
-    return fwrite(text, 1, bytes, stdout) == bytes ? AT_OK
-                                                   : at_fail(err, AT_IO, "cannot write the output");
 }
 
 at_status at_weights_print_json(const at_source *s, const char *path, at_error *err)
 {
-    at_json_writer w = { .bytes_max = json_bytes_max, .sink = { write_stdout, NULL } };
+    at_json_writer w = at_json_stdout();
     at_json_write_object(&w);
     if (at_utf8_valid(path, strlen(path)))
-        write_text(&w, "file", path);
-    write_text(&w, "kind", s->kind->name);
-    write_number(&w, "file_bytes", s->file_bytes);
-    write_number(&w, "tensor_bytes", at_tensors_bytes(&s->list));
+        at_json_put_text(&w, "file", path);
+    at_json_put_text(&w, "kind", s->kind->name);
+    at_json_put_uint(&w, "file_bytes", s->file_bytes);
+    at_json_put_uint(&w, "tensor_bytes", at_tensors_bytes(&s->list));
     at_json_write_key(&w, "texts");
     at_json_write_object(&w);
     for (int i = 0; i < s->list.text_count; i++) {
@@ -145,8 +125,5 @@ at_status at_weights_print_json(const at_source *s, const char *path, at_error *
         write_tensor(&w, &s->list.items[i]);
     at_json_write_close(&w);
     at_json_write_close(&w);
-    at_status status = at_json_write_end(&w, err);
-    at_json_writer_free(&w);
-    putchar('\n');
-    return status;
+    return at_json_finish(&w, err);
 }

@@ -68,6 +68,8 @@ static void find_needed(at_backward *b)
 {
     for (int id = 1; id <= b->n_tensors; id++) {
         const at_tensor_info *t = at_graph_tensor(b->g, id);
+        AT_ASSERT(!t->param || !t->param->trainable || !t->param->storage->lent,
+                  "parameter %s is trained, but its memory is lent", t->param->name);
         if (t->param && t->param->trainable)
             b->needed[id - 1] = true;
     }

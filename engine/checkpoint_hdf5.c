@@ -526,3 +526,12 @@ void at_hdf5_compare(const char *path, const at_checkpoint *c, at_hdf5_found fou
         H5Fclose(l.file);
     speak_again(&s);
 }
+
+void at_hdf5_version(char *text, size_t text_size)
+{
+    unsigned major, minor, release;
+    bool known = H5get_libversion(&major, &minor, &release) >= 0;
+    snprintf(text, text_size, "%s", "");
+    if (known)
+        snprintf(text, text_size, "%u.%u.%u", major, minor, release);
+}

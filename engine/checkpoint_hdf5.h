@@ -18,4 +18,7 @@ typedef void (*at_hdf5_found)(void *context, const char *thing, const char *text
  * 'checked' is AT_DAMAGED. */
 void at_hdf5_compare(const char *path, const at_checkpoint *c, at_hdf5_found found, void *context);
 
+/* The library's own. */
+void at_hdf5_version(char *text, size_t text_size);
+
 #endif

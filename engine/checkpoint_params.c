@@ -72,3 +72,33 @@ at_status at_params_load(at_params *store, at_checkpoint *c, at_error *err)
     free(sliced);
     return status;
 }
+
+at_param *at_params_from(at_params *store, at_checkpoint *c, const char *name, at_error *err)
+{
+    static const int64_t one[] = { 1 };
+    const at_tensors *list = at_checkpoint_list(c);
+    int i = at_tensors_find(list, name);
+    if (i == NONE) {
+        at_fail(err, AT_NOT_FOUND, "there is no tensor '%s' among the %d", name, list->count);
+        return NULL;
+    }
+    const at_stored_tensor *t = &list->items[i];
+    const at_stored_info *info = at_stored_about(t->type);
+    if (info->dtype == AT_NONE || t->rank > AT_RANK_MAX || t->bytes == 0) {
+        at_fail(err, AT_UNSUPPORTED,
+                "tensor '%s' is %s with %d axes and %llu bytes; no op takes it", name, info->name,
+                t->rank, (unsigned long long)t->bytes);
+        return NULL;
+    }
+    const void *data = at_checkpoint_data(c, i, err);
+    int rank = t->rank ? t->rank : 1;
+    const int64_t *size = t->rank ? t->size : one;
+    if (!data)
+        return NULL;
+    if (at_params_device(store)->api->uses_host_memory)
+        return at_params_lend(store, name, info->dtype, rank, size, data);
+    at_param *p = at_params_add(store, name, info->dtype, rank, size, err);
+    if (p)
+        at_param_upload(store, p, data);
+    return p;
+}

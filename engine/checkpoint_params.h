@@ -11,4 +11,11 @@
  * asks for are left alone. */
 AT_API at_status at_params_load(at_params *store, at_checkpoint *c, at_error *err);
 
+/* Adds the tensor of this name as a parameter: where it lies, on a device that uses the host's
+ * memory, else as a copy. The checkpoint outlives the store. NULL and 'err': there is none, it
+ * is damaged, no op computes with its type, or there is no memory. A scalar becomes a vector of
+ * one. */
+AT_API at_param *at_params_from(at_params *store, at_checkpoint *c, const char *name,
+                                at_error *err);
+
 #endif

@@ -3,6 +3,7 @@
  * from memory: library 5.4 GB/s, AVX-512 16 GB/s, which is what one thread can read. */
 #include "engine/checksum.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define XXH_STATIC_LINKING_ONLY /* the state's size */
@@ -123,4 +124,10 @@ uint64_t at_checksum_value(const at_checksum *c)
     if (c->filled)
         add_sum(&sums, XXH3_64bits_digest(&c->piece));
     return XXH3_64bits_digest(&sums);
+}
+
+void at_checksum_version(char *text, size_t text_size)
+{
+    unsigned v = XXH_versionNumber();
+    snprintf(text, text_size, "%u.%u.%u", v / 10000, v / 100 % 100, v % 100);
 }

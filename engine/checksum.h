@@ -26,4 +26,7 @@ void at_checksum_reset(at_checksum *c);
 void at_checksum_add(at_checksum *c, const void *data, size_t bytes);
 uint64_t at_checksum_value(const at_checksum *c);
 
+/* The library's own. */
+void at_checksum_version(char *text, size_t text_size);
+
 #endif

@@ -17,7 +17,8 @@ typedef struct at_device_options {
 } at_device_options;
 
 typedef struct at_device_api {
-    const char *name; /* "cpu", "cuda" */
+    const char *name;      /* "cpu", "cuda" */
+    bool uses_host_memory; /* its ops may read what the host has mapped, where it lies */
     at_status (*open)(at_device *d, const at_device_options *options, at_error *err);
     void (*close)(at_device *d);
     /* 64-byte aligned; NULL when there is none left. */

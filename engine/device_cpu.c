@@ -99,6 +99,7 @@ static size_t cpu_memory_free(at_device *d)
 
 const at_device_api at_device_cpu = {
     .name = "cpu",
+    .uses_host_memory = true,
     .open = cpu_open,
     .close = cpu_close,
     .alloc = cpu_alloc,

@@ -39,7 +39,7 @@ void at_params_free(at_params *store)
     for (int i = 0; i < store->n_forms; i++)
         at_device_free(store->device, store->forms[i].data, store->forms[i].bytes);
     for (int i = 0; i < store->count; i++)
-        if (store->params[i]->storage == store->params[i])
+        if (store->params[i]->storage == store->params[i] && !store->params[i]->lent)
             at_device_free(store->device, store->params[i]->view.data,
                            at_view_bytes(&store->params[i]->view));
     free(store->forms);
@@ -99,6 +99,18 @@ at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int 
     return append(store, name, view);
 }
 
+at_param *at_params_lend(at_params *store, const char *name, at_dtype dtype, int rank,
+                         const int64_t *size, const void *data)
+{
+    AT_ASSERT(store->device->api->uses_host_memory, "%s: device %s does not use the host's memory",
+              name, store->device->api->name);
+    at_view view = at_view_of(dtype, rank, size);
+    view.data = (void *)(uintptr_t)data; /* nobody writes: see at_param_upload() */
+    at_param *p = append(store, name, view);
+    p->lent = true;
+    return p;
+}
+
 at_param *at_params_slice(at_params *store, const char *name, at_param *storage, int64_t first,
                           int64_t n)
 {
@@ -118,6 +130,7 @@ at_param *at_params_slice(at_params *store, const char *name, at_param *storage,
 
 void at_param_upload(at_params *store, at_param *p, const void *host)
 {
+    AT_ASSERT(!p->storage->lent, "parameter %s is lent: it can only be read", p->name);
     at_device_upload(store->device, p->view.data, host, at_view_bytes(&p->view));
     at_param_touch(p);
 }

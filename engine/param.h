@@ -18,6 +18,7 @@ typedef struct at_param {
     struct at_param *storage; /* the parameter this one is a slice of; itself otherwise */
     uint64_t version;         /* of a storage: counts changes of any slice; at_param_version() */
     bool trainable;
+    bool lent;     /* of a storage: its memory is somebody else's and only read */
     int32_t index; /* order in the store */
 } at_param;
 
@@ -31,6 +32,10 @@ at_param *at_params_named(at_params *store, const char *name);
 /* Adds a parameter with memory of its own, zeroed. NULL (and err) when there is no memory. */
 at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int rank,
                         const int64_t *size, at_error *err);
+/* A parameter whose bytes lie at 'data', where they stay unchanged as long as the store. For
+ * devices that use the host's memory; it cannot be uploaded to and is not trained. */
+at_param *at_params_lend(at_params *store, const char *name, at_dtype dtype, int rank,
+                         const int64_t *size, const void *data);
 /* A slice of whole rows (first axis) of 'storage': rows [first, first + n). */
 at_param *at_params_slice(at_params *store, const char *name, at_param *storage, int64_t first,
                           int64_t n);
@@ -43,7 +48,7 @@ uint64_t at_param_version(const at_param *p);
 
 /* The address of a form, made or made again if need be; NULL without memory. */
 void *at_params_form(at_params *store, at_param *p, const at_prepared *prepared, int form);
-/* Bytes of the parameters themselves and of their forms. */
+/* Bytes of the parameters themselves, those lent left out, and of their forms. */
 size_t at_params_bytes(const at_params *store);
 size_t at_params_form_bytes(const at_params *store);
 /* True if the form is already there: it will cost a plan nothing more. */

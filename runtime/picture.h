@@ -101,6 +101,13 @@ AT_API const char *at_picture_format_name(at_picture_format_id format);
 /* From a path's ending; AT_PICTURE_UNKNOWN where it says nothing. */
 AT_API at_picture_format_id at_picture_format_of(const char *path);
 
+/* The libraries that pictures are read and written with. */
+typedef struct at_picture_library {
+    const char *name, *use;
+    void (*version)(char *text, size_t text_size); /* NULL: not in this build. May tell "" */
+} at_picture_library;
+AT_API const at_picture_library *at_picture_library_at(int i); /* NULL past the end */
+
 /* Zero means the defaults: Pillow's but for the level, whose reason is in picture.c. */
 typedef struct at_picture_write_options {
     at_picture_format_id format; /* AT_PICTURE_UNKNOWN: by the path's ending */

@@ -85,4 +85,12 @@ at_status at_picture_turn(at_picture *p, int orientation, at_error *err);
  * damaged, nothing was changed, and there is a warning; or load->no_memory. */
 bool at_picture_to_srgb_lcms(at_picture_load *load);
 
+/* --- versions --------------------------------------------------------------------------------- */
+
+void at_picture_png_version(char *text, size_t text_size);
+void at_picture_jpeg_version(char *text, size_t text_size);
+void at_picture_webp_version(char *text, size_t text_size);
+void at_picture_stb_version(char *text, size_t text_size);
+void at_picture_lcms_version(char *text, size_t text_size);
+
 #endif

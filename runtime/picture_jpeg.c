@@ -15,6 +15,12 @@
 
 #include "runtime/picture_format.h"
 
+#if !defined(LIBJPEG_TURBO_VERSION) /* the plain libjpeg, which serves as well */
+#define LIBJPEG_TURBO_VERSION not turbo
+#endif
+#define TEXT_OF_(tokens) #tokens
+#define TEXT_OF(tokens)  TEXT_OF_(tokens)
+
 enum {
     MARKER_SOI = 0xD8,
     MARKER_EOI = 0xD9,
@@ -406,4 +412,10 @@ at_status at_picture_jpeg_write(at_picture_bytes *out, const at_picture *p,
                                complaints.problem);
     jpeg_destroy_compress(&w.out);
     return status;
+}
+
+/* Of the header, since no call tells it: its macro is 2.1.5 without quotes. */
+void at_picture_jpeg_version(char *text, size_t text_size)
+{
+    snprintf(text, text_size, "%s", TEXT_OF(LIBJPEG_TURBO_VERSION));
 }

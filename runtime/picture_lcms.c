@@ -2,6 +2,7 @@
  * profileToProfile() does by default. */
 #include <lcms2.h>
 #include <lcms2_plugin.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,4 +181,10 @@ bool at_picture_to_srgb_lcms(at_picture_load *load)
         cmsDeleteContext(context);
     free(m.pool);
     return used;
+}
+
+void at_picture_lcms_version(char *text, size_t text_size)
+{
+    int v = cmsGetEncodedCMMversion();
+    snprintf(text, text_size, "%d.%d.%d", v / 1000, v / 10 % 100, v % 10);
 }

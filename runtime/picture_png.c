@@ -339,3 +339,8 @@ at_status at_picture_png_write(at_picture_bytes *out, const at_picture *p,
         png_destroy_write_struct(&w.png, &w.info);
     return status;
 }
+
+void at_picture_png_version(char *text, size_t text_size)
+{
+    snprintf(text, text_size, "%s", png_get_libpng_ver(NULL));
+}

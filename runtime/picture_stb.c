@@ -275,3 +275,9 @@ at_status at_picture_tga_read(at_picture_load *load, at_error *err)
         t.at <= load->bytes && (packed ? tga_packets_fit(load, &t) : plain <= load->bytes - t.at);
     return whole ? decode(load, err) : cut(load, err);
 }
+
+/* Its header says one in a comment only. */
+void at_picture_stb_version(char *text, size_t text_size)
+{
+    snprintf(text, text_size, "%s", "");
+}

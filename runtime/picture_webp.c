@@ -2,6 +2,7 @@
  *
  * The RIFF chunks around the pixels are walked here: what is animated or cut is known from them. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <webp/decode.h>
 
@@ -103,4 +104,10 @@ at_status at_picture_webp_read(at_picture_load *load, at_error *err)
     load->info.channels = config.input.has_alpha ? 4 : 3;
     load->info.depth = 8;
     return load->head_only ? AT_OK : read_image(load, &config, err);
+}
+
+void at_picture_webp_version(char *text, size_t text_size)
+{
+    int v = WebPGetDecoderVersion();
+    snprintf(text, text_size, "%d.%d.%d", v >> 16, v >> 8 & 0xFF, v & 0xFF);
 }

@@ -133,6 +133,43 @@ static void another_type_is_refused(void **state)
     assert_string_equal(err.text, "parameter 'whole': expected i32 6x5, found f32 6x5");
 }
 
+/* On the cpu a tensor is used where the file is mapped; a slice of it too. */
+static void a_tensor_is_used_in_place(void **state)
+{
+    setting *s = *state;
+    at_error err = { 0 };
+    at_param *p = at_params_from(s->params, s->checkpoint, "whole", &err);
+    assert_non_null(p);
+    int i = at_tensors_find(at_checkpoint_list(s->checkpoint), "whole");
+    assert_ptr_equal(p->view.data, at_checkpoint_data(s->checkpoint, i, &err));
+    assert_int_equal(at_params_bytes(s->params), 0);
+    at_param *slice = at_params_slice(s->params, "slice", p, 2, 1);
+    assert_true(((const float *)slice->view.data)[0] == s->values[2 * COLUMNS]);
+    holds(s, p, 1);
+    assert_null(at_params_from(s->params, s->checkpoint, "nothing", &err));
+    assert_int_equal(err.status, AT_NOT_FOUND);
+}
+
+/* A device with memory of its own gets a copy. */
+static void elsewhere_it_is_copied(void **state)
+{
+    setting *s = *state;
+    at_error err = { 0 };
+    at_device_api api = at_device_cpu;
+    at_device *device;
+    api.uses_host_memory = false;
+    assert_int_equal(at_device_open_api(&device, &api, NULL, &err), AT_OK);
+    at_params *params = at_params_new(device);
+    at_param *p = at_params_from(params, s->checkpoint, "whole", &err);
+    assert_non_null(p);
+    int i = at_tensors_find(at_checkpoint_list(s->checkpoint), "whole");
+    assert_ptr_not_equal(p->view.data, at_checkpoint_data(s->checkpoint, i, &err));
+    assert_int_equal(at_params_bytes(params), sizeof s->values);
+    assert_memory_equal(p->view.data, s->values, sizeof s->values);
+    at_params_free(params);
+    at_device_close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +177,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(slices_bring_their_storage, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_fit_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(another_type_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tensor_is_used_in_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(elsewhere_it_is_copied, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

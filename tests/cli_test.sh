@@ -81,6 +81,10 @@ for word in convolution product attention "group norm"; do says out "$word"; don
 expect 0 doctor --json --threads 1 --isa plain
 is_json 'd["threads"]["count"] == 1 and d["precision"]["dtype"] == "f32"'
 is_json 'all(c["variant"] for c in d["choices"]) and not any(d["cpu"]["instructions"].values())'
+is_json 'all(l["detail"] for l in d["libraries"])'
+is_json '{"HDF5", "xxHash", "libpng", "libjpeg-turbo"} <= {l["name"] for l in d["libraries"] if l["version"]}'
+is_json '{"libwebp", "stb", "lcms2"} < {l["name"] for l in d["libraries"]}'
+is_json 'float("%.6g" % d["precision"]["bf16_ratio"]) == d["precision"]["bf16_ratio"]'
 
 # --- bench -------------------------------------------------------------------------------------------
 quick=(--seconds 0.001 --threads 1)
@@ -107,9 +111,63 @@ says out "x=3,64 kind=silu"
 expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --dtype bf16 --json "${quick[@]}"
 is_json 'set(d) >= {"cpu", "threads", "peaks", "results"} and d["threads"] == 1'
 is_json 'set(d["results"][0]) >= {"op", "where", "shape", "dtype", "variant", "us", "us_min", "gflops", "gbps", "share"}'
+is_json 'all(float("%.6g" % v) == v for v in d["results"][0].values() if type(v) is float)'
 is_json 'd["results"][0]["dtype"] == "bf16" and 0 < d["results"][0]["us_min"] <= d["results"][0]["us"]'
 expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --variant unary_ref --json "${quick[@]}"
 is_json 'd["results"][0]["variant"] == "unary_ref"'
+
+# --- model, inspect ----------------------------------------------------------------------------------
+golden=$(dirname "$(realpath "$0")")/golden
+weights=$golden/files/types.safetensors
+store=$scratch/types.atelier
+refused "there is no 'nonsense'" model nonsense
+refused "expected FROM TO" model import "$weights"
+refused "one word too many" model show "$weights" again
+refused "no-such-file" model import "$scratch/no-such-file" "$store"
+refused "expected a file of weights" model show "$0"
+refused "is not JSON" model import "$weights" "$store" --config "$0"
+[ ! -e "$store" ] || fail "$what: left a file behind"
+printf '{"width": 5}' >"$scratch/config.json"
+expect 0 model import "$weights" "$store" --config "$scratch/config.json" --licence "$golden/../../LICENSE"
+says out "15 tensors"
+expect 0 model verify "$store"
+says out "whole"
+expect 0 model show "$store"
+says out "checkpoint"
+says out "config"
+expect 0 model show "$store" --text config
+says out '{"width": 5}'
+refused "no text 'nonsense'" model show "$store" --text nonsense
+expect 0 model show "$store" --json
+is_json 'len(d["tensors"]) == 15 and d["texts"]["config"] == "{\"width\": 5}"'
+expect 0 model export "$store" "$scratch/out.safetensors"
+expect 0 model import "$scratch/out.safetensors" "$scratch/again.atelier"
+for layout in zip legacy; do
+    expect 0 model import "$golden/files/torch_$layout.pth" "$scratch/torch.atelier"
+    expect 0 model verify "$scratch/torch.atelier"
+done
+
+# A byte of a tensor is changed: verify names the tensor, and nobody uses it.
+offset=$(grep -abo 'HDF' "$store" | head -1 | cut -d: -f1)
+expect 0 model show "$store" --json
+cp "$store" "$scratch/damaged.atelier"
+size=$(stat -c %s "$store")
+printf '\377' | dd of="$scratch/damaged.atelier" bs=1 seek=$((offset + 1)) conv=notrunc status=none
+expect 1 model verify "$scratch/damaged.atelier"
+says out "damaged"
+head -c $((size / 2)) "$store" >"$scratch/half.atelier"
+refused "half.atelier" model show "$scratch/half.atelier"
+refused "no-such-folder" model import "$weights" "$scratch/no-such-folder/x.atelier"
+if [ -e /dev/full ]; then refused "/dev/full" model import "$weights" /dev/full; fi
+
+expect 0 inspect "$golden/pictures/png_texts.png"
+says out "png"
+expect 0 inspect "$golden/pictures/jpeg_turned_6.jpg" --json
+is_json 'd["format"] == "jpeg" and d["orientation"] == 6'
+expect 0 inspect "$store"
+says out "t.bf16"
+refused "no-such-file" inspect "$scratch/no-such-file"
+refused "picture" inspect "$0"
 
 # --- how threads wait --------------------------------------------------------------------------------
 expect 0 doctor --json

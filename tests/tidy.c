@@ -154,6 +154,8 @@ static const home homes[] = {
     { "dnnl", "onednn" },
     { "cublasLt", "cublaslt" },
     { "cudnn", "cudnn" },
+    { "hdf5", "hdf5" },
+    { "xxhash", "checksum" },
     { "png.h", "picture_png" },
     { "jpeglib.h", "picture_jpeg" },
     { "jerror.h", "picture_jpeg" },
