@@ -9,7 +9,7 @@ import time
 import h5py
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 torch.set_num_threads(2)
 
@@ -77,7 +77,6 @@ def make_picture(path, form):
 
 WORK = {
     "open_h5py": open_h5py,
-    "load_safetensors": lambda path: repeat(lambda: load_file(path), most=1),
     "decode": lambda path: repeat(lambda: picture(path)),
     "resize": resize,
     "encode": encode,
