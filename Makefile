@@ -7,6 +7,8 @@
 DEPS ?= scripts/install-deps
 JOBS ?= 2
 ARGS ?=
+TARGET ?= safetensors
+SECONDS ?= 600
 CC ?= cc
 
 CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
@@ -16,10 +18,10 @@ TIDY_SOURCES = tests/tidy.c tests/tidy_source.c
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = help
-.PHONY: help deps build demo test dev asan tsan tidy format bench versus files fuzz cross clean
+.PHONY: help deps build demo test dev asan tsan tidy format bench versus files fuzz libfuzzer cross clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: # the packages that building and testing need; says so when there is nothing to do
 	@$(DEPS)
@@ -56,6 +58,14 @@ tidy: build/tidy ## the style guide as a test: layers, sizes, banned calls, form
 fuzz: build ## 100,000 damaged files for every parser, 1,000 killed imports (ARGS='--count N --target png')
 	build/tests/fuzz_mutate tests/golden --count 100000 $(ARGS)
 	tests/kill_test.sh build/atelier 1000
+
+libfuzzer: ## a parser guided by coverage, under clang's sanitizers (TARGET=png SECONDS=600)
+	@$(DEPS) --dev
+	cmake --preset fuzz
+	cmake --build build/fuzz --target libfuzzer_$(TARGET)
+	@mkdir -p build/fuzz/corpus/$(TARGET)
+	build/fuzz/tests/libfuzzer_$(TARGET) -max_total_time=$(SECONDS) -timeout=5 -max_len=65536 \
+	    build/fuzz/corpus/$(TARGET) tests/golden/files tests/golden/pictures
 
 files: build ## files beside h5py, safetensors and Pillow; 17 GB of disk
 	benchmarks/versus/run --setup

@@ -153,10 +153,13 @@ static at_status source_open(at_source *s, const char *path, at_error *err)
 static at_status source_read(at_source *s, int i, uint64_t from, void *out, size_t bytes,
                              at_error *err)
 {
-    const char *data = at_checkpoint_data(s->own, i, err);
+    at_error why;
+    const char *data = at_checkpoint_data(s->own, i, &why);
     if (!data)
-        return AT_CORRUPT;
+        return at_fail(err, why.status, "%s", why.text);
     memcpy(out, data + from, bytes);
+    const at_checkpoint *c = s->own;
+    at_checkpoint_leave(c, c->list.items[i].offset + from, bytes);
     return AT_OK;
 }
 

@@ -396,16 +396,30 @@ void at_checkpoint_unload(at_checkpoint *c)
     free(c->path);
 }
 
-at_status at_checkpoint_touch(const at_checkpoint *c, uint64_t offset, size_t bytes, at_error *err)
+/* The pages that hold a range of the mapped file, from the first one on. */
+static void *pages_of(const at_checkpoint *c, uint64_t offset, size_t *bytes)
 {
     uint64_t first = offset / PAGE_MAX * PAGE_MAX;
-    void *pages = (void *)(uintptr_t)(c->map.data + first);
+    *bytes += (size_t)(offset - first);
+    return (void *)(uintptr_t)(c->map.data + first);
+}
+
+at_status at_checkpoint_touch(const at_checkpoint *c, uint64_t offset, size_t bytes, at_error *err)
+{
+    size_t all = bytes;
+    void *pages = pages_of(c, offset, &all);
     /* Kernels that do not know the advice read the pages when they are touched. */
-    if (bytes && madvise(pages, (size_t)(offset - first) + bytes, POPULATE_READ) != 0 &&
-        (errno == EFAULT || errno == EHWPOISON))
+    if (bytes && madvise(pages, all, POPULATE_READ) != 0 && (errno == EFAULT || errno == EHWPOISON))
         return at_fail(err, AT_IO, "%s: reading %zu bytes at %" PRIu64 " failed", c->path, bytes,
                        offset);
     return AT_OK;
+}
+
+void at_checkpoint_leave(const at_checkpoint *c, uint64_t offset, size_t bytes)
+{
+    void *pages = pages_of(c, offset, &bytes);
+    if (bytes)
+        madvise(pages, bytes, MADV_DONTNEED); /* a wish; the file's pages stay in the cache */
 }
 
 at_status at_checkpoint_piece(const at_checkpoint *c, uint64_t offset, size_t bytes, uint64_t *sum,
@@ -414,14 +428,25 @@ at_status at_checkpoint_piece(const at_checkpoint *c, uint64_t offset, size_t by
     at_status status = at_checkpoint_touch(c, offset, bytes, err);
     if (status == AT_OK)
         *sum = at_checksum_of(c->map.data + offset, bytes);
+    at_checkpoint_leave(c, offset, bytes);
     return status;
 }
 
 at_status at_checkpoint_sum(const at_checkpoint *c, uint64_t offset, size_t bytes, uint64_t *sum,
                             at_error *err)
 {
-    at_status status = at_checkpoint_touch(c, offset, bytes, err);
+    at_checksum *all = at_checksum_new();
+    at_status status =
+        all ? AT_OK : at_fail(err, AT_NO_MEMORY, "%s: no memory to check it", c->path);
+    for (size_t at = 0; at < bytes && status == AT_OK; at += AT_CHECKSUM_PIECE) {
+        size_t n = bytes - at < AT_CHECKSUM_PIECE ? bytes - at : AT_CHECKSUM_PIECE;
+        status = at_checkpoint_touch(c, offset + at, n, err);
+        if (status == AT_OK)
+            at_checksum_add(all, c->map.data + offset + at, n);
+        at_checkpoint_leave(c, offset + at, n);
+    }
     if (status == AT_OK)
-        *sum = at_checksum_pieces(c->map.data + offset, bytes);
+        *sum = at_checksum_value(all);
+    at_checksum_free(all);
     return status;
 }

@@ -87,7 +87,10 @@ void at_checkpoint_unload(at_checkpoint *c);
 
 /* Reads pages of the mapping: where a disk fails, this is an error and touching them a signal. */
 at_status at_checkpoint_touch(const at_checkpoint *c, uint64_t offset, size_t bytes, at_error *err);
-/* Does so and sums: a piece as it is (checksum.h), an extent in pieces. */
+/* Lets go of pages, so that a check or a copy does not make the process as large as the file.
+ * Whoever reads them again finds them in the system's cache. */
+void at_checkpoint_leave(const at_checkpoint *c, uint64_t offset, size_t bytes);
+/* Touches, sums and leaves: a piece as it is (checksum.h), an extent in pieces. */
 at_status at_checkpoint_piece(const at_checkpoint *c, uint64_t offset, size_t bytes, uint64_t *sum,
                               at_error *err);
 at_status at_checkpoint_sum(const at_checkpoint *c, uint64_t offset, size_t bytes, uint64_t *sum,
