@@ -1,7 +1,7 @@
 # Helpers of the top CMakeLists.txt.
 
-# at_library(NAME HEADER LIBRARIES PACKAGE TEXT [folders of headers]): a library that is required, except in
-# a cross build. at_optional() the same for one whose absence only switches something off.
+# at_library(NAME HEADER LIBRARIES PACKAGE TEXT [folders of headers]): a library that is required unless
+# ATELIER_FILES is OFF. at_optional() the same for one whose absence only switches something off.
 # Sets NAME_INCLUDE, NAME_LIBRARY and ATELIER_HAS_NAME.
 function(at_look name header libraries text)
   find_path(${name}_INCLUDE ${header} PATH_SUFFIXES ${ARGN})
@@ -19,14 +19,18 @@ function(at_look name header libraries text)
 endfunction()
 
 macro(at_library name header libraries package text)
-  at_look(${name} ${header} "${libraries}" "${text}" ${ARGN})
-  if(NOT ATELIER_HAS_${name} AND NOT CMAKE_CROSSCOMPILING)
+  if(ATELIER_FILES)
+    at_look(${name} ${header} "${libraries}" "${text}" ${ARGN})
+  endif()
+  if(ATELIER_FILES AND NOT ATELIER_HAS_${name})
     message(FATAL_ERROR "${name} was not found: install ${package}")
   endif()
 endmacro()
 
 macro(at_optional name header libraries text)
-  at_look(${name} ${header} "${libraries}" "${text}" ${ARGN})
+  if(ATELIER_FILES)
+    at_look(${name} ${header} "${libraries}" "${text}" ${ARGN})
+  endif()
 endmacro()
 
 # at_use(LAYER NAMES...): the layer sees and links those of the libraries that are there, AT_HAS_NAME tells it.
@@ -47,7 +51,7 @@ endfunction()
 function(at_drop_absent list)
   set(sources ${${list}})
   foreach(row "ONEDNN|onednn\\.c$" "libwebp|_webp\\.c$" "stb|_stb\\.c$" "lcms2|_lcms\\.c$"
-              "FILES|/(checkpoint|checksum|source)[a-z0-9_]*\\.c$")
+              "FILES|/(checkpoint|checksum|source|transfer)[a-z0-9_]*\\.c$")
     string(FIND "${row}" "|" bar)
     string(SUBSTRING "${row}" 0 ${bar} name)
     math(EXPR bar "${bar} + 1")
