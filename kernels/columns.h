@@ -8,9 +8,11 @@
 /* Columns side by side: where registers are many, two vectors waste fewer columns than three and
  * keep the multipliers as busy. */
 enum {
-    AT_COLUMN_VECTORS = AT_LANES == 16 ? 2 : 3,
+    AT_COLUMN_VECTORS = AT_LANES == 8 ? 3 : 2,
     AT_COLUMN_WIDTH = AT_COLUMN_VECTORS * AT_LANES,
 };
+_Static_assert((int)AT_COLUMN_WIDTH % (int)AT_PANEL_ROWS == 0,
+               "at_panel_add() takes whole rows of a tile");
 
 static inline int64_t at_column_panels(int64_t columns)
 {
