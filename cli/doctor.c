@@ -1,7 +1,6 @@
 /* doctor.c -- atelier doctor: what this machine has, what would be used and why.
  *
  * First everything is found out, into one struct; then it is said, in words or as JSON. */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "cli/peaks.h"
 #include "cli/threads.h"
 #include "engine/bench.h"
+#include "engine/device_cuda.h"
 #include "kernels/cpu.h"
 #include "kernels/ops.h"
 
@@ -47,8 +47,12 @@ typedef struct findings {
     size_t memory_free;
     at_dtype dtype;
     double bf16_ratio; /* of f32's FLOP/s; 0: no instructions for it */
-    char precision_why[TEXT_MAX], threads_why[TEXT_MAX], waiting[TEXT_MAX], gpu[TEXT_MAX];
-    bool cuda_device, driver_library, device_node; /* no build has the first yet */
+    char precision_why[TEXT_MAX], threads_why[TEXT_MAX], waiting[TEXT_MAX];
+    char gpu[2 * AT_ERROR_TEXT_MAX]; /* what it is, or why there is none; why the cpu is used */
+    bool cuda_device, device_node;
+    at_cuda_about cuda; /* with cuda_device */
+    size_t cuda_free;
+    int cuda_kernels; /* variants of ops for it, in this build */
     choice choices[AT_COUNT(questions)];
 } findings;
 
@@ -78,17 +82,47 @@ static void find_threads(findings *f, const options *o)
     at_threads_describe(f->waiting, sizeof f->waiting);
 }
 
+static int count_kernels(at_device_kind kind)
+{
+    int count = 0;
+    const at_op *op;
+    for (int i = 0; (op = at_op_at(i)) != NULL; i++)
+        for (int k = 0; k < op->n_variants; k++)
+            count += op->variants[k].device == kind;
+    return count;
+}
+
+static void describe_gpu(findings *f)
+{
+    char size[32], rest[32];
+    const at_cuda_about *a = &f->cuda;
+    at_peaks_bytes((double)a->bytes, size, sizeof size);
+    at_peaks_bytes((double)f->cuda_free, rest, sizeof rest);
+    snprintf(f->gpu, sizeof f->gpu,
+             "%s, compute capability %d.%d, %s, %s free, driver for CUDA %d.%d%s", a->name,
+             a->sm / 10, a->sm % 10, size, rest, a->driver_version / 1000,
+             a->driver_version % 1000 / 10,
+             f->cuda_kernels ? "" : "; this build has no kernels for it: the cpu is used");
+}
+
+/* It is opened, not only looked for: that is the answer which counts. */
 static void find_gpu(findings *f)
 {
-    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-    f->driver_library = driver != NULL;
+    at_device *d;
+    at_error err = { 0 };
     f->device_node = access("/dev/nvidiactl", F_OK) == 0;
-    if (driver)
-        dlclose(driver);
-    snprintf(f->gpu, TEXT_MAX, "none: this build has no CUDA device; %s, %s",
-             f->driver_library ? "the driver's library is here"
-                               : "there is no NVIDIA driver library",
-             f->device_node ? "and so is a device" : "no device either");
+    f->cuda_kernels = count_kernels(AT_CUDA);
+    if (at_device_open(&d, "cuda", NULL, &err) == AT_OK) {
+        f->cuda_free = at_device_memory_free(d);
+        f->cuda_device =
+            at_device_cuda_about(d, &f->cuda, &err) == AT_OK && at_device_check(d, &err) == AT_OK;
+        at_device_close(d);
+    }
+    if (f->cuda_device)
+        describe_gpu(f);
+    else
+        snprintf(f->gpu, sizeof f->gpu, "none: %s%s; the cpu is used", err.text,
+                 f->device_node ? ", though /dev/nvidiactl is there" : "");
 }
 
 /* The capabilities that a variant needs and the device lacks: "needs amx". */
@@ -100,18 +134,24 @@ static void missing_caps(const at_variant *v, uint32_t has, char *text, size_t t
             snprintf(text, text_size, "needs %s", at_cap_name(i));
 }
 
-/* Which better variants were passed over, and why. */
+/* Which better variants for the same device were passed over, and why. */
 static void explain(const at_op *op, const at_variant *picked, uint32_t has, char *why)
 {
     size_t used = 0;
+    int choices = 0;
+    *why = '\0';
+    for (int i = 0; i < op->n_variants; i++)
+        choices += op->variants[i].device == picked->device;
     for (const at_variant *v = op->variants; v < picked && used < TEXT_MAX; v++) {
         char reason[64];
+        if (v->device != picked->device)
+            continue;
         missing_caps(v, has, reason, sizeof reason);
         int n = snprintf(why + used, TEXT_MAX - used, "%s%s %s", used ? ", " : "", v->name, reason);
         used += n > 0 ? (size_t)n : 0;
     }
-    if (picked == op->variants)
-        snprintf(why, TEXT_MAX, "the first choice of %d", op->n_variants);
+    if (!used)
+        snprintf(why, TEXT_MAX, "the first choice of %d", choices);
 }
 
 static void find_choice(findings *f, choice *c)
@@ -196,7 +236,7 @@ static void print_libraries(void)
 {
     at_library l;
     for (int i = 0; at_library_about(&l, i); i++) {
-        char text[TEXT_MAX];
+        char text[2 * TEXT_MAX];
         snprintf(text, sizeof text, "%-13s %-8s %s", l.name, *l.version ? l.version : "-",
                  l.detail);
         line(i ? "" : "libraries", text);
@@ -273,9 +313,16 @@ static void write_gpu(at_json_writer *w, const findings *f)
 {
     at_json_write_object(w);
     at_json_put_bool(w, "cuda_device", f->cuda_device);
-    at_json_put_bool(w, "driver_library", f->driver_library);
     at_json_put_bool(w, "device_node", f->device_node);
+    at_json_put_int(w, "kernels", f->cuda_kernels);
     at_json_put_text(w, "why", f->gpu);
+    if (f->cuda_device) {
+        at_json_put_text(w, "name", f->cuda.name);
+        at_json_put_int(w, "sm", f->cuda.sm);
+        at_json_put_int(w, "driver_version", f->cuda.driver_version);
+        at_json_put_uint(w, "bytes", f->cuda.bytes);
+        at_json_put_uint(w, "free_bytes", f->cuda_free);
+    }
     at_json_write_close(w);
 }
 

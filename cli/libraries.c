@@ -4,9 +4,11 @@
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/checkpoint_hdf5.h"
 #include "engine/checksum.h"
+#include "engine/cuda_libraries.h"
 #include "runtime/picture.h"
 
 #if !defined(AT_HAS_ONEDNN)
@@ -54,6 +56,46 @@ static void describe_picture_library(at_library *out, const at_picture_library *
              p->use);
 }
 
+/* Where torch's wheels and other installations of CUDA may lie. */
+static const struct {
+    const char *variable, *rest; /* below the folder that the variable names; NULL: as it stands */
+} cuda_places[] = {
+    { "CUDA_HOME", "/lib64" },
+    { "CUDA_PATH", "/lib64" },
+    { "VIRTUAL_ENV", "/lib/python3*/site-packages" },
+    { "CONDA_PREFIX", "/lib" },
+    { "CONDA_PREFIX", "/lib/python3*/site-packages" },
+    { "HOME", "/.local/lib/python3*/site-packages" },
+    { NULL, "/usr/local/lib/python3*/site-packages" },
+    { NULL, "/usr/local/lib/python3*/dist-packages" },
+};
+
+static void describe_cuda_library(at_library *out, at_cuda_library_id id)
+{
+    enum { FOLDER_MAX = 512 };
+    char text[AT_COUNT(cuda_places)][FOLDER_MAX];
+    const char *folders[AT_COUNT(cuda_places) + 1] = { NULL };
+    size_t count = 0;
+    for (size_t i = 0; i < AT_COUNT(cuda_places); i++) {
+        const char *variable = cuda_places[i].variable, *root = variable ? getenv(variable) : "";
+        int n = root ? snprintf(text[i], FOLDER_MAX, "%s%s", root, cuda_places[i].rest) : -1;
+        if (n > 0 && n < FOLDER_MAX)
+            folders[count++] = text[i];
+    }
+    at_cuda_library l;
+    at_error err;
+    const int room = (int)sizeof out->detail - 1;
+    out->name = at_cuda_library_name(id);
+    if (at_cuda_library_open(&l, id, folders, &err) != AT_OK) {
+        snprintf(out->detail, sizeof out->detail, "%.*s", room, err.text);
+        return;
+    }
+    snprintf(out->version, sizeof out->version, "%s", l.version);
+    snprintf(out->detail, sizeof out->detail, "%s: %.*s", at_cuda_library_use(id), room / 2,
+             l.path);
+    at_cuda_library_close(&l);
+}
+
 static const struct {
     const char *name;
     void (*describe)(at_library *out);
@@ -69,13 +111,15 @@ static const struct {
 
 bool at_library_about(at_library *out, int i)
 {
-    const int count = (int)AT_COUNT(libraries);
+    const int count = (int)AT_COUNT(libraries), cuda = i - count;
     *out = (at_library){ .name = NULL };
     if (i >= 0 && i < count) {
         out->name = libraries[i].name;
         libraries[i].describe(out);
-    } else if (i >= count && at_picture_library_at(i - count)) {
-        describe_picture_library(out, at_picture_library_at(i - count));
+    } else if (cuda >= 0 && cuda < AT_CUDA_LIBRARY_COUNT) {
+        describe_cuda_library(out, (at_cuda_library_id)cuda);
+    } else if (cuda >= 0 && at_picture_library_at(cuda - AT_CUDA_LIBRARY_COUNT)) {
+        describe_picture_library(out, at_picture_library_at(cuda - AT_CUDA_LIBRARY_COUNT));
     }
     return out->name != NULL;
 }

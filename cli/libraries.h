@@ -1,5 +1,5 @@
-/* libraries.h -- the libraries that this program is linked with, and what they say about
- * themselves. */
+/* libraries.h -- the libraries that this program is linked with, and CUDA's, which it opens when it
+ * needs them; and what they say about themselves. */
 #ifndef AT_CLI_LIBRARIES_H
 #define AT_CLI_LIBRARIES_H
 
@@ -8,8 +8,8 @@
 
 typedef struct at_library {
     const char *name;
-    char version[64]; /* "": it tells none, or is not part of this build */
-    char detail[128]; /* what it is here for, or that it is not in this build */
+    char version[64]; /* "": it tells none, or is not part of this build, or was not found */
+    char detail[256]; /* what it is here for, or why it is not here */
 } at_library;
 
 bool at_library_about(at_library *out, int i); /* false past the end */

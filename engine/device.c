@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const at_device_api *const kinds[] = { &at_device_cpu };
+static const at_device_api *const kinds[] = { &at_device_cpu, &at_device_cuda };
 
 at_status at_device_open(at_device **out, const char *name, const at_device_options *options,
                          at_error *err)
@@ -12,7 +12,7 @@ at_status at_device_open(at_device **out, const char *name, const at_device_opti
         if (!strcmp(kinds[i]->name, name))
             return at_device_open_api(out, kinds[i], options, err);
     *out = NULL;
-    return at_fail(err, AT_NOT_FOUND, "device '%s' is not part of this build: it has cpu", name);
+    return at_fail(err, AT_NOT_FOUND, "there is no device '%s': expected cpu or cuda", name);
 }
 
 at_status at_device_open_api(at_device **out, const at_device_api *api,
@@ -124,4 +124,9 @@ void at_device_leave(at_device *d)
 size_t at_device_memory_free(at_device *d)
 {
     return d->api->memory_free(d);
+}
+
+at_status at_device_check(at_device *d, at_error *err)
+{
+    return d->api->check ? d->api->check(d, err) : AT_OK;
 }

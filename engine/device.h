@@ -14,6 +14,7 @@ typedef struct at_device at_device;
 typedef struct at_device_options {
     const char *isa; /* cpu: use nothing beyond this instruction set; NULL: all there is */
     int threads;     /* cpu: 0 = one per physical core */
+    int index;       /* cuda: which of the devices that the driver shows */
 } at_device_options;
 
 typedef struct at_device_api {
@@ -41,6 +42,9 @@ typedef struct at_device_api {
     at_status (*capture_end)(at_device *d, void **captured, at_error *err);
     at_status (*replay)(at_device *d, void *captured, at_error *err);
     void (*capture_free)(at_device *d, void *captured);
+    /* The first failure since it was asked last of the functions above that return none, and of
+     * work that was enqueued: AT_OK if there was none. NULL: they cannot fail. */
+    at_status (*check)(at_device *d, at_error *err);
 } at_device_api;
 
 struct at_device {
@@ -53,7 +57,7 @@ struct at_device {
     void *own; /* the implementation's */
 };
 
-/* "cpu"; a device that is named and is not there is an error, never replaced by another. */
+/* "cpu", "cuda"; a device that is named and is not there is an error, never replaced by another. */
 AT_API at_status at_device_open(at_device **out, const char *name, const at_device_options *options,
                                 at_error *err);
 /* For devices made elsewhere, such as a test's. */
@@ -71,7 +75,9 @@ void at_device_wait(at_device *d);
 void at_device_enter(at_device *d);
 void at_device_leave(at_device *d);
 size_t at_device_memory_free(at_device *d);
+/* After a wait or a download: whether what was done since the last check has come to its end. */
+at_status at_device_check(at_device *d, at_error *err);
 
-extern const at_device_api at_device_cpu;
+extern const at_device_api at_device_cpu, at_device_cuda;
 
 #endif

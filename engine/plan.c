@@ -469,7 +469,7 @@ at_status at_plan_get(at_plan *plan, at_tensor t, void *host, at_error *err)
     if (status == AT_OK)
         at_device_download(plan->device, host, memory,
                            at_view_bytes(&at_graph_tensor(plan->graph, t.id)->view));
-    return status;
+    return status == AT_OK ? at_device_check(plan->device, err) : status;
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -534,6 +534,10 @@ static at_status run_captured(at_plan *plan, at_error *err)
             return status;
         at_status launched = launch_all(plan, err);
         status = api->capture_end(plan->device, &plan->captured, launched == AT_OK ? err : NULL);
+        if (launched != AT_OK && plan->captured)
+            api->capture_free(plan->device, plan->captured);
+        if (launched != AT_OK)
+            plan->captured = NULL;
         if (launched != AT_OK || status != AT_OK)
             return launched != AT_OK ? launched : status;
     }
@@ -573,6 +577,8 @@ static at_status profile_entered(at_plan *plan, at_error *err)
         at_device_wait(plan->device);
         plan->steps[i].seconds = at_clock_seconds() - start;
     }
+    if (status == AT_OK)
+        status = at_device_check(plan->device, err);
     if (status == AT_OK)
         touch_written(plan);
     return status;

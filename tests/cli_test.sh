@@ -85,6 +85,19 @@ is_json 'all(l["detail"] for l in d["libraries"])'
 is_json '{"HDF5", "xxHash", "libpng", "libjpeg-turbo"} <= {l["name"] for l in d["libraries"] if l["version"]}'
 is_json '{"libwebp", "stb", "lcms2"} < {l["name"] for l in d["libraries"]}'
 is_json 'float("%.6g" % d["precision"]["bf16_ratio"]) == d["precision"]["bf16_ratio"]'
+is_json '{"cuBLASLt", "cuDNN", "NCCL", "nvrtc"} < {l["name"] for l in d["libraries"]}'
+is_json 'd["gpu"]["cuda_device"] == ("name" in d["gpu"]) == (not d["gpu"]["why"].startswith("none: "))'
+is_json 'd["gpu"]["cuda_device"] and d["gpu"]["kernels"] or d["gpu"]["why"].endswith("the cpu is used")'
+# Without a driver everything runs, and one line says what is missing.
+if ! python3 -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then
+    is_json '"there is no NVIDIA driver: libcuda.so.1" in d["gpu"]["why"] and "\n" not in d["gpu"]["why"]'
+fi
+# A library in a place of torch's is found there, and says what is wrong with it if it is none.
+wheel=$scratch/venv/lib/python3.11/site-packages/nvidia/nccl/lib
+mkdir -p "$wheel"
+ln -s "$(ldd "$atelier" | awk '$1 ~ /^libm\.so/ { print $3 }')" "$wheel/libnccl.so.2"
+VIRTUAL_ENV=$scratch/venv expect 0 doctor --threads 1
+if ! grep -qE '^ +NCCL +[0-9]' "$out"; then says out "libnccl.so.2 has no ncclGetVersion"; fi
 
 # --- bench -------------------------------------------------------------------------------------------
 quick=(--seconds 0.001 --threads 1)

@@ -256,11 +256,118 @@ static void the_second_run_is_captured(void **state)
     at_device_close(d);
 }
 
+/* --- failures --------------------------------------------------------------------------------- */
+
+/* Fails when it is captured. */
+static at_status launch_once(const void *args, const at_prepared *p, const at_launch *l)
+{
+    const counts *n = l->stream->native;
+    (void)args, (void)p;
+    return n->begun > n->ended ? AT_DEVICE : AT_OK;
+}
+
+static at_status same_shape(void *args, at_error *err)
+{
+    at_unary_args *a = args;
+    (void)err;
+    a->y = at_view_of(a->x.dtype, a->x.rank, a->x.size);
+    return AT_OK;
+}
+
+static const at_operand once_operands[] = {
+    AT_OPERAND(unary, y, AT_OUT, AT_DENSE, AT_NONE),
+    AT_OPERAND(unary, x, AT_IN, 0, AT_NONE),
+};
+static const at_variant once_variants[] = {
+    { "once_ref", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, launch_once },
+};
+static const at_op once = { "once",
+                            "launched once",
+                            sizeof(at_unary_args),
+                            once_operands,
+                            2,
+                            at_no_attrs,
+                            0,
+                            same_shape,
+                            NULL,
+                            once_variants,
+                            1 };
+
+/* Half a plan is not kept: the next run captures again. */
+static void a_failed_capture_is_dropped(void **state)
+{
+    at_device_api api = at_device_cpu;
+    at_device *d;
+    at_error err;
+    counts n = { 0 };
+    (void)state;
+    api.capture_begin = begin;
+    api.capture_end = end;
+    api.replay = replay;
+    api.capture_free = captured_free;
+    assert_int_equal(at_device_open_api(&d, &api, NULL, &err), AT_OK);
+    d->own = d->stream.native = &n;
+    at_params *params = at_params_new(d);
+    at_graph *g = at_graph_new();
+    at_unary_args args = { .x = at_graph_view(
+                               g, at_graph_input(g, "x", AT_F32, 1, (const int64_t[]){ 2 })) };
+    at_graph_append(g, &once, &args, 0);
+    at_graph_output(g, at_tensor_of(&args.y), "y");
+    at_plan *plan;
+    assert_int_equal(at_plan_new(&plan, d, params, g, NULL, &err), AT_OK);
+    assert_int_equal(at_plan_run(plan, &err), AT_OK);
+    for (int i = 1; i <= 2; i++) {
+        assert_int_equal(at_plan_run(plan, &err), AT_DEVICE);
+        assert_int_equal(n.begun, i);
+        assert_int_equal(n.freed, i);
+    }
+    assert_int_equal(n.replayed, 0);
+    at_plan_free(plan);
+    assert_int_equal(n.freed, 2);
+    at_graph_free(g);
+    at_params_free(params);
+    at_device_close(d);
+}
+
+static at_status check_fails(at_device *d, at_error *err)
+{
+    (void)d;
+    return at_fail(err, AT_DEVICE, "the copy failed");
+}
+
+/* Copies are enqueued; whoever fetches a result hears of what failed before it. */
+static void what_failed_before_a_result_is_told(void **state)
+{
+    at_device_api api = at_device_cpu;
+    at_device *d;
+    at_error err;
+    float y[2];
+    (void)state;
+    api.check = check_fails;
+    assert_int_equal(at_device_open_api(&d, &api, NULL, &err), AT_OK);
+    at_params *params = at_params_new(d);
+    at_graph *g = at_graph_new();
+    at_tensor x = at_graph_input(g, "x", AT_F32, 1, (const int64_t[]){ 2 });
+    at_tensor out = at_unary(g, x, AT_RELU);
+    at_graph_output(g, out, "y");
+    at_plan *plan;
+    assert_int_equal(at_plan_new(&plan, d, params, g, NULL, &err), AT_OK);
+    assert_int_equal(at_plan_run(plan, &err), AT_OK);
+    assert_int_equal(at_plan_get(plan, out, y, &err), AT_DEVICE);
+    assert_string_equal(err.text, "the copy failed");
+    at_plan_free(plan);
+    at_graph_free(g);
+    at_params_free(params);
+    at_device_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plans_keep_off_device_memory),
         cmocka_unit_test(the_second_run_is_captured),
+        cmocka_unit_test(a_failed_capture_is_dropped),
+        cmocka_unit_test(what_failed_before_a_result_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

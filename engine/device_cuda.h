@@ -1,0 +1,25 @@
+/* device_cuda.h -- what only the device "cuda" can tell. device.h has everything else. */
+#ifndef AT_ENGINE_DEVICE_CUDA_H
+#define AT_ENGINE_DEVICE_CUDA_H
+
+#include "engine/device.h"
+
+/* Uploads and downloads pass through two windows of pinned memory of this size each. */
+enum { AT_CUDA_WINDOW_BYTES = 4 << 20 };
+
+typedef struct at_cuda_about {
+    char name[256]; /* "NVIDIA H100 80GB HBM3" */
+    int sm;         /* 90 for compute capability 9.0 */
+    int driver_version;
+    size_t bytes; /* of its memory, in all */
+} at_cuda_about;
+
+/* 'd' was opened as "cuda". */
+AT_API at_status at_device_cuda_about(at_device *d, at_cuda_about *out, at_error *err);
+
+/* at_device_cuda.open with the file of the driver's library, for tests that bring their own; NULL:
+ * the system's. */
+at_status at_device_cuda_open(at_device *d, const char *library, const at_device_options *options,
+                              at_error *err);
+
+#endif
