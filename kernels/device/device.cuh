@@ -17,11 +17,11 @@
 /* AT_LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...) enqueues and returns a
  * cudaError_t. A template with a comma stands in parentheses:
  * AT_LAUNCH((softmax<float, 4>), ...). */
-#define AT_LAUNCH(...) at_launch(__VA_ARGS__)
+#define AT_LAUNCH(...) at_launch_kernel(__VA_ARGS__)
 
 template <class... P, class... A>
-cudaError_t at_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
-                      cudaStream_t stream, A... args)
+cudaError_t at_launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                             cudaStream_t stream, A... args)
 {
     kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(args)...);
     return cudaGetLastError();
