@@ -33,7 +33,7 @@ at_tensor at_conv2d(at_graph *g, at_conv c)
         .w = VIEW(c.w),
         .bias = VIEW(c.bias),
         .residual = c.residual.id ? VIEW(at_make_dense(g, c.residual)) : (at_view){ 0 },
-        .pad_mode = c.pad_mode,
+        .pad_mode = (int)c.pad_mode,
         .relu = c.relu,
     };
     a.stride[0] = a.stride[1] = c.stride ? c.stride : 1;
@@ -46,7 +46,7 @@ at_tensor at_linear(at_graph *g, at_tensor x, at_tensor w, at_tensor bias, at_te
                     at_act act)
 {
     at_linear_args a = {
-        .x = VIEW(x), .w = VIEW(w), .bias = VIEW(bias), .residual = VIEW(residual), .act = act
+        .x = VIEW(x), .w = VIEW(w), .bias = VIEW(bias), .residual = VIEW(residual), .act = (int)act
     };
     return APPEND(linear, a);
 }
@@ -160,7 +160,7 @@ at_tensor at_l2_normalize(at_graph *g, at_tensor x, float eps)
 
 static at_tensor unary(at_graph *g, at_tensor x, at_unary_kind kind, float first, float second)
 {
-    at_unary_args a = { .x = VIEW(x), .kind = kind, .a = first, .b = second };
+    at_unary_args a = { .x = VIEW(x), .kind = (int)kind, .a = first, .b = second };
     return APPEND(unary, a);
 }
 
@@ -192,8 +192,8 @@ static at_spread spread_of(const at_view *a, const at_view *b)
 
 at_tensor at_binary(at_graph *g, at_tensor x, at_tensor b, at_binary_kind kind)
 {
-    at_binary_args a = { .a = VIEW(x), .b = VIEW(b), .kind = kind };
-    a.spread = spread_of(&a.a, &a.b);
+    at_binary_args a = { .a = VIEW(x), .b = VIEW(b), .kind = (int)kind };
+    a.spread = (int)spread_of(&a.a, &a.b);
     return APPEND(binary, a);
 }
 
@@ -235,7 +235,7 @@ at_tensor at_fill(at_graph *g, at_dtype dtype, int rank, const int64_t *size, fl
 
 at_tensor at_reduce(at_graph *g, at_tensor x, at_reduction kind, at_over over)
 {
-    at_reduce_args a = { .x = VIEW(x), .kind = (int)kind, .over = over };
+    at_reduce_args a = { .x = VIEW(x), .kind = (int)kind, .over = (int)over };
     return APPEND(reduce, a);
 }
 
@@ -312,7 +312,7 @@ at_tensor at_avg_pool(at_graph *g, at_tensor x, int64_t kernel)
 
 at_tensor at_resize(at_graph *g, at_tensor x, int64_t height, int64_t width, at_filter filter)
 {
-    at_resize_args a = { .x = VIEW(x), .size = { height, width }, .filter = filter };
+    at_resize_args a = { .x = VIEW(x), .size = { height, width }, .filter = (int)filter };
     return APPEND(resize, a);
 }
 

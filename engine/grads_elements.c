@@ -26,7 +26,7 @@ static at_tensor sum_to(at_backward *b, at_tensor t, const at_view *small, int s
     if (spread == AT_SAME)
         return t;
     at_reduce_args a = {
-        .x = graph_view(b, t), .kind = 0, .over = over[spread], .keep = small->rank
+        .x = graph_view(b, t), .kind = 0, .over = (int)over[spread], .keep = small->rank
     };
     at_graph_append(at_backward_graph(b), &at_op_reduce, &a, 0);
     return at_tensor_of(&a.y);

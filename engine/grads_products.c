@@ -6,7 +6,7 @@
 /* The gradient before the activation. 'z' is what the activation was applied to. */
 static at_view before_act(at_backward *b, at_unary_kind kind, const at_view *z, const at_view *dy)
 {
-    at_unary_bwd_args a = { .x = *z, .dy = *dy, .kind = kind };
+    at_unary_bwd_args a = { .x = *z, .dy = *dy, .kind = (int)kind };
     APPEND(unary_bwd, a);
     return a.dx;
 }
