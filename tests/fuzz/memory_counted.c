@@ -18,7 +18,8 @@ static void *count(void *p)
 {
     if (!p)
         return NULL;
-    long long now = held += (long long)malloc_usable_size(p), worst = peak;
+    long long more = (long long)malloc_usable_size(p), worst = atomic_load(&peak);
+    long long now = atomic_fetch_add(&held, more) + more;
     while (now > worst && !atomic_compare_exchange_weak(&peak, &worst, now))
         continue;
     return p;
