@@ -3,9 +3,9 @@
  * take its place by writing one element. In one go every header would be aligned as well, 4 KiB
  * each. Nothing depends on time or chance: equal lists give equal bytes.
  *
- * Files are opened by descriptor (/proc/self/fd/N), because a draft has no name and a name may by
- * now be another file's. HDF5's usual driver asks for the real path behind such a name and gives up
- * when there is none; the one on stdio does not ask. */
+ * A file to look at is opened by descriptor (/proc/self/fd/N), because its name may by now be
+ * another file's, and perhaps it has none. HDF5's usual driver asks for the real path behind such a
+ * name and gives up when there is none; the one on stdio does not ask. */
 #define H5_USE_110_API
 #include "engine/checkpoint_hdf5.h"
 
@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/checkpoint_hdf5_draft.h"
 
 enum {
     PATH_MAX_BYTES = 3 * AT_TENSOR_NAME_MAX + 1, /* of an escaped name */
@@ -233,14 +235,14 @@ static void close_layout(const layout *l)
         H5Sclose(l->scalar);
 }
 
-static hid_t create_file(const char *path)
+static hid_t create_file(hid_t driver, at_hdf5_draft *d)
 {
     hid_t creation = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
     if (creation >= 0 && access >= 0 &&
         H5Pset_userblock(creation, AT_CHECKPOINT_HEADER_BYTES) >= 0 &&
-        H5Pset_obj_track_times(creation, 0) >= 0 && H5Pset_fapl_stdio(access) >= 0 &&
+        H5Pset_obj_track_times(creation, 0) >= 0 && at_hdf5_draft_use(access, driver, d) &&
         H5Pset_meta_block_size(access, METADATA_BLOCK) >= 0)
-        file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
+        file = H5Fcreate("draft", H5F_ACC_TRUNC, creation, access);
     if (access >= 0)
         H5Pclose(access);
     if (creation >= 0)
@@ -248,9 +250,9 @@ static hid_t create_file(const char *path)
     return file;
 }
 
-static bool first_go(const char *path, const at_tensors *list, size_t index_bytes)
+static bool first_go(hid_t driver, at_hdf5_draft *d, const at_tensors *list, size_t index_bytes)
 {
-    layout l = { .file = create_file(path), .group = -1 };
+    layout l = { .file = create_file(driver, d), .group = -1 };
     bool done = open_layout(&l) && l.file >= 0 && make_all(&l, list, index_bytes);
     close_layout(&l);
     return (l.file < 0 || H5Fclose(l.file) >= 0) && done;
@@ -316,14 +318,14 @@ static bool place_all(hid_t file, const at_tensors *list, at_extent *index, at_e
     return done;
 }
 
-static bool second_go(const char *path, const at_tensors *list, at_extent *index,
+static bool second_go(hid_t driver, at_hdf5_draft *d, const at_tensors *list, at_extent *index,
                       at_extent *extents)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
-    if (access >= 0 && H5Pset_fapl_stdio(access) >= 0 &&
+    if (access >= 0 && at_hdf5_draft_use(access, driver, d) &&
         H5Pset_alignment(access, 1, AT_CHECKPOINT_ALIGN) >= 0 &&
         H5Pset_sieve_buf_size(access, 0) >= 0 && H5Pset_small_data_block_size(access, 0) >= 0)
-        file = H5Fopen(path, H5F_ACC_RDWR, access);
+        file = H5Fopen("draft", H5F_ACC_RDWR, access);
     bool done = file >= 0 && place_all(file, list, index, extents);
     done &= file < 0 || H5Fclose(file) >= 0;
     if (access >= 0)
@@ -331,13 +333,24 @@ static bool second_go(const char *path, const at_tensors *list, at_extent *index
     return done;
 }
 
-bool at_hdf5_lay_out(const char *path, const at_tensors *list, at_extent *index, at_extent *extents)
+at_status at_hdf5_lay_out(at_draft *draft, const at_tensors *list, at_extent *index,
+                          at_extent *extents, uint64_t *file_bytes, at_error *err)
 {
     silence s;
+    at_hdf5_draft d = { .draft = draft, .err = err };
     be_silent(&s);
-    bool done = first_go(path, list, (size_t)index->bytes) && second_go(path, list, index, extents);
+    hid_t driver = at_hdf5_draft_driver();
+    bool done = driver >= 0 && first_go(driver, &d, list, (size_t)index->bytes) &&
+                d.status == AT_OK && second_go(driver, &d, list, index, extents);
+    if (driver >= 0)
+        H5FDunregister(driver);
     speak_again(&s);
-    return done;
+    *file_bytes = d.bytes;
+    if (d.status != AT_OK)
+        return d.status;
+    return done ? AT_OK
+                : at_fail(err, AT_NO_MEMORY, "HDF5 cannot lay out %d tensors and %d texts",
+                          list->count, list->text_count);
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */

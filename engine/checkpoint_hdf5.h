@@ -7,10 +7,11 @@
 
 #include "engine/checkpoint_format.h"
 
-/* Makes 'path' an HDF5 file of everything but the bytes of index, texts and tensors, and says where
- * those belong: 'index' (its bytes come in) and 'extents', of the texts, then of the tensors. */
-bool at_hdf5_lay_out(const char *path, const at_tensors *list, at_extent *index,
-                     at_extent *extents);
+/* Makes the draft an HDF5 file of everything but the bytes of index, texts and tensors, and says
+ * where those belong: 'index' (its bytes come in) and 'extents', of the texts, then of the tensors;
+ * and how long the file is, once it is whole. */
+at_status at_hdf5_lay_out(at_draft *draft, const at_tensors *list, at_extent *index,
+                          at_extent *extents, uint64_t *file_bytes, at_error *err);
 
 typedef void (*at_hdf5_found)(void *context, const char *thing, const char *text);
 

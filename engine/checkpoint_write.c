@@ -42,25 +42,13 @@ static at_status write_texts(at_checkpoint_writer *w, at_error *err)
     return status;
 }
 
-/* The file ends where HDF5 ended it. */
 static at_status lay_out(at_checkpoint_writer *w, at_error *err)
 {
-    struct stat s;
     w->index.bytes = at_checkpoint_index_bytes(w->list);
-    at_status status = AT_OK;
-    if (!at_hdf5_lay_out(at_draft_path(w->draft), w->list, &w->index, w->extents))
-        status =
-            at_fail(err, AT_IO,
-                    "%s: HDF5 cannot lay out %d tensors and %d texts: the disk is full, or there "
-                    "is no memory",
-                    w->path, w->list->count, w->list->text_count);
-    if (status == AT_OK && fstat(at_draft_fd(w->draft), &s) != 0)
-        status =
-            at_fail(err, AT_IO, "%s: looking at its draft failed: %s", w->path, strerror(errno));
-    if (status != AT_OK)
-        return status;
-    w->file_bytes = (uint64_t)s.st_size;
-    status = at_draft_reserve(w->draft, w->file_bytes, err);
+    at_status status =
+        at_hdf5_lay_out(w->draft, w->list, &w->index, w->extents, &w->file_bytes, err);
+    if (status == AT_OK)
+        status = at_draft_reserve(w->draft, w->file_bytes, err);
     return status == AT_OK ? write_texts(w, err) : status;
 }
 

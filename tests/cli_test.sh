@@ -173,6 +173,19 @@ refused "half.atelier" model show "$scratch/half.atelier"
 refused "no-such-folder" model import "$weights" "$scratch/no-such-folder/x.atelier"
 if [ -e /dev/full ]; then refused "/dev/full" model import "$weights" /dev/full; fi
 
+# A disk that is full at any point: one sentence, and the old file is still there.
+cp "$store" "$scratch/kept.atelier"
+for kib in 4 8 16 40 80; do
+    tests=$((tests + 1))
+    what="model import with $kib KiB of disk"
+    status=0
+    (trap '' XFSZ && ulimit -f "$kib" && "$atelier" model import "$weights" "$store") >"$out" 2>"$err" || status=$?
+    [ "$status" -eq 2 ] || fail "$what: exit status $status, expected 2"
+    says err "File too large"
+    one_line
+    cmp -s "$store" "$scratch/kept.atelier" || fail "$what: the old file has changed"
+done
+
 expect 0 inspect "$golden/pictures/png_texts.png"
 says out "png"
 expect 0 inspect "$golden/pictures/jpeg_turned_6.jpg" --json
