@@ -124,7 +124,11 @@ static bool lerp_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_binary);
+AT_CUDA_DECLARE(at_binary);
 static const at_variant binary_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("binary", at_binary, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("binary", at_binary, AT_ROWS_INDEPENDENT, binary_fits, NULL, NULL),
     AT_REFERENCE("binary", binary_ref),
 };
@@ -132,7 +136,11 @@ AT_DEFINE_OP(binary, "y = a op (b_scale * b): " AT_BINARY_KINDS, binary_operands
              binary_shape, NULL, binary_variants);
 
 AT_SIMD_DECLARE(at_lerp);
+AT_CUDA_DECLARE(at_lerp);
 static const at_variant lerp_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("lerp", at_lerp, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("lerp", at_lerp, AT_ROWS_INDEPENDENT, lerp_fits, NULL, NULL),
     AT_REFERENCE("lerp", lerp_ref),
 };

@@ -120,7 +120,11 @@ static bool geglu_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_geglu);
+AT_CUDA_DECLARE(at_geglu);
 static const at_variant geglu_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("geglu", at_geglu, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("geglu", at_geglu, AT_ROWS_INDEPENDENT, geglu_fits, at_amax_prepare, NULL),
     AT_REFERENCE("geglu", geglu_ref),
 };
@@ -128,7 +132,11 @@ AT_DEFINE_OP(geglu, "y = a * gelu(g), x = a | g", geglu_operands, at_no_attrs, g
              geglu_flops, geglu_variants);
 
 AT_SIMD_DECLARE(at_geglu_bwd);
+AT_CUDA_DECLARE(at_geglu_bwd);
 static const at_variant geglu_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("geglu_bwd", at_geglu_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("geglu_bwd", at_geglu_bwd, AT_ROWS_INDEPENDENT, geglu_bwd_fits, NULL, NULL),
     AT_REFERENCE("geglu_bwd", geglu_bwd_ref),
 };

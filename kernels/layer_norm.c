@@ -187,7 +187,11 @@ static at_status layer_norm_bwd_prepare(const void *args, const at_prepare_in *i
 }
 
 AT_SIMD_DECLARE(at_layer_norm);
+AT_CUDA_DECLARE(at_layer_norm);
 static const at_variant layer_norm_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("layer_norm", at_layer_norm, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("layer_norm", at_layer_norm, AT_ROWS_INDEPENDENT, layer_norm_fits,
                      layer_norm_prepare, NULL),
     AT_REFERENCE("layer_norm", layer_norm_ref),
@@ -196,7 +200,14 @@ AT_DEFINE_OP(layer_norm, "y = (x - mean) * rstd * gamma + beta, by rows", layer_
              layer_norm_attrs, layer_norm_shape, layer_norm_flops, layer_norm_variants);
 
 AT_SIMD_DECLARE(at_layer_norm_bwd);
+AT_CUDA_DECLARE(at_layer_norm_bwd);
+at_status at_layer_norm_bwd_cuda_prepare(const void *args, const at_prepare_in *in,
+                                         at_prepared *out, at_error *err);
 static const at_variant layer_norm_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("layer_norm_bwd", at_layer_norm_bwd, AT_ROWS_INDEPENDENT,
+                    at_layer_norm_bwd_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("layer_norm_bwd", at_layer_norm_bwd, AT_ROWS_INDEPENDENT, layer_norm_bwd_fits,
                      layer_norm_bwd_prepare, NULL),
     AT_REFERENCE("layer_norm_bwd", layer_norm_bwd_ref),

@@ -29,4 +29,13 @@ static inline at_layer_norm_places at_layer_norm_places_of(const at_view *x, boo
     return p;
 }
 
+/* The gradient by gamma and beta on CUDA: rows are cut into this many parts, whose sums of columns,
+ * f32 (2, parts, cols), lie in scratch. */
+static inline int64_t at_layer_norm_cuda_parts(const at_view *x)
+{
+    enum { PARTS_MAX = 64, ROWS_MIN = 32 };
+    int64_t parts = (at_rows(x) + ROWS_MIN - 1) / ROWS_MIN;
+    return parts < PARTS_MAX ? parts : (int64_t)PARTS_MAX;
+}
+
 #endif

@@ -61,7 +61,11 @@ static at_status softmax_prepare(const void *args, const at_prepare_in *in, at_p
 }
 
 AT_SIMD_DECLARE(at_softmax);
+AT_CUDA_DECLARE(at_softmax);
 static const at_variant softmax_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("softmax", at_softmax, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("softmax", at_softmax, AT_ROWS_INDEPENDENT, softmax_fits, softmax_prepare,
                      NULL),
     AT_REFERENCE("softmax", softmax_ref),
@@ -117,7 +121,11 @@ static bool softmax_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_softmax_bwd);
+AT_CUDA_DECLARE(at_softmax_bwd);
 static const at_variant softmax_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("softmax_bwd", at_softmax_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("softmax_bwd", at_softmax_bwd, AT_ROWS_INDEPENDENT, softmax_bwd_fits, NULL,
                      NULL),
     AT_REFERENCE("softmax_bwd", softmax_bwd_ref),
@@ -172,7 +180,11 @@ static bool l2_normalize_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_l2_normalize);
+AT_CUDA_DECLARE(at_l2_normalize);
 static const at_variant l2_normalize_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("l2_normalize", at_l2_normalize, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("l2_normalize", at_l2_normalize, AT_ROWS_INDEPENDENT, l2_normalize_fits, NULL,
                      NULL),
     AT_REFERENCE("l2_normalize", l2_normalize_ref),
@@ -230,7 +242,11 @@ static bool l2_normalize_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_l2_normalize_bwd);
+AT_CUDA_DECLARE(at_l2_normalize_bwd);
 static const at_variant l2_normalize_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("l2_normalize_bwd", at_l2_normalize_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("l2_normalize_bwd", at_l2_normalize_bwd, AT_ROWS_INDEPENDENT,
                      l2_normalize_bwd_fits, NULL, NULL),
     AT_REFERENCE("l2_normalize_bwd", l2_normalize_bwd_ref),

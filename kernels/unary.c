@@ -133,7 +133,11 @@ static bool unary_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_unary);
+AT_CUDA_DECLARE(at_unary);
 static const at_variant unary_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("unary", at_unary, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("unary", at_unary, AT_ROWS_INDEPENDENT, unary_fits, NULL, NULL),
     AT_REFERENCE("unary", unary_ref),
 };
@@ -141,7 +145,11 @@ AT_DEFINE_OP(unary, "y = f(x): " AT_UNARY_KINDS, unary_operands, unary_attrs, un
              unary_variants);
 
 AT_SIMD_DECLARE(at_unary_bwd);
+AT_CUDA_DECLARE(at_unary_bwd);
 static const at_variant unary_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("unary_bwd", at_unary_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("unary_bwd", at_unary_bwd, AT_ROWS_INDEPENDENT, unary_bwd_fits, NULL, NULL),
     AT_REFERENCE("unary_bwd", unary_bwd_ref),
 };

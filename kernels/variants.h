@@ -25,14 +25,15 @@ typedef at_status at_run_fn(const void *args, const at_prepared *p, const at_lau
     }
 #endif
 
-/* The variant of a *.cu file: AT_CUDA_VARIANT("softmax", at_softmax_cuda, flags, fits, prepare)
- * stands first in a table, and is nothing where the program has no CUDA. A comma is part of it. */
-#ifdef AT_HAS_CUDA
-#define AT_CUDA_VARIANT(op, run, flags, fits, prepare) \
-    { op "_cuda", AT_CUDA, 0, flags, fits, prepare, NULL, NULL, run },
-#else
-#define AT_CUDA_VARIANT(op, run, flags, fits, prepare)
-#endif
+/* The variant of a function F that a *.cu file defines, F_cuda beside what it fits: the first rows
+ * of a table, under #ifdef AT_HAS_CUDA. */
+#define AT_CUDA_DECLARE(F) \
+    at_run_fn F##_cuda;    \
+    bool F##_cuda_fits(const void *args)
+#define AT_CUDA_VARIANT(op, F, flags, prepare)                                      \
+    {                                                                               \
+        op "_cuda", AT_CUDA, 0, flags, F##_cuda_fits, prepare, NULL, NULL, F##_cuda \
+    }
 
 /* What the *_simd.c files read and write. */
 static inline bool at_is_simd_type(at_dtype type)

@@ -5,10 +5,14 @@
  * dense and with a row pitch, weights as parameters and as plain tensors, every candidate, 1 to 3
  * threads, with and without the optional outputs, each sample alone where a variant claims
  * independent rows, and in place where an output may overlay its input. Outputs are poisoned and
- * guarded before each run. */
+ * guarded before each run.
+ *
+ * On a device the variants of that device take the place of the processor's; the reference stays
+ * the definition. Operands are copied there and back around each run. */
 #ifndef AT_TESTS_CHECK_H
 #define AT_TESTS_CHECK_H
 
+#include "engine/device.h"
 #include "kernels/ops.h"
 
 enum { CHECK_F32 = 1, CHECK_BF16 = 2, CHECK_F16 = 4, CHECK_F64 = 8 };
@@ -41,12 +45,23 @@ extern const at_extra at_extras[]; /* ends in { NULL, NULL } */
 
 typedef struct at_check {
     at_caps caps;
+    at_device *device; /* NULL: the processor */
+    size_t guard;      /* bytes around operands that go to the device with them */
     uint64_t seed;
     const char *only_variant; /* substring, or NULL */
     int verbose;
     int runs, failures;                                  /* filled in */
     void (*report)(struct at_check *, const char *line); /* where failures are said; NULL: stdout */
 } at_check;
+
+/* What a program of the harness runs on: no_device.c, emulator/check_emulated.c. */
+typedef struct check_place {
+    const char *name;                              /* as --device has it */
+    at_status (*open)(at_check *c, at_error *err); /* fills in device, caps and guard */
+    /* Makes schedule i the one that runs follow; its name, NULL past the last one. */
+    const char *(*schedule)(int i, uint64_t seed);
+} check_place;
+extern const check_place check_here;
 
 /* Runs one case in one type through every variant. 'extra' may be NULL. */
 void check_case(at_check *c, const at_op *op, const at_case *k, at_dtype dtype);

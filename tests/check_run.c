@@ -217,6 +217,79 @@ static void *aligned(size_t bytes)
     return p;
 }
 
+/* --- on a device ------------------------------------------------------------------------------ */
+
+typedef struct range {
+    unsigned char *host, *there;
+    size_t bytes;
+} range;
+
+/* The operands of one run, and last its scratch, copied to the device. */
+typedef struct stage {
+    range ranges[AT_OPERANDS_MAX + 1];
+    int n;
+    void *original[AT_OPERANDS_MAX];
+} stage;
+
+/* The device's address of 'bytes' at 'host', alignment kept; what overlays another shares it. */
+static void *stage_in(const at_check *c, stage *s, void *host, size_t bytes)
+{
+    unsigned char *first = host;
+    for (int i = 0; i < s->n; i++)
+        if (first >= s->ranges[i].host && first < s->ranges[i].host + s->ranges[i].bytes)
+            return s->ranges[i].there + (first - s->ranges[i].host);
+    range *r = &s->ranges[s->n++];
+    r->host = first - (uintptr_t)first % ALIGN - c->guard;
+    r->bytes = (size_t)(first - r->host) + bytes + c->guard;
+    r->there = at_device_alloc(c->device, r->bytes);
+    AT_ASSERT(r->there, "no memory for %zu bytes on %s", r->bytes, c->device->api->name);
+    at_device_upload(c->device, r->there, r->host, r->bytes);
+    return r->there + (first - r->host);
+}
+
+static void stage_operands(job *j, stage *s, void *args)
+{
+    for (int i = 0; i < j->op->n_operands; i++) {
+        at_view *v = at_operand_of(j->op, args, i);
+        s->original[i] = v->data;
+        if (at_has(v))
+            v->data = stage_in(j->c, s, v->data, at_view_bytes(v));
+    }
+}
+
+static void stage_out(job *j, stage *s, void *args)
+{
+    for (int i = 0; i < s->n; i++) {
+        at_device_download(j->c->device, s->ranges[i].host, s->ranges[i].there, s->ranges[i].bytes);
+        at_device_free(j->c->device, s->ranges[i].there, s->ranges[i].bytes);
+    }
+    for (int i = 0; i < j->op->n_operands; i++)
+        at_operand_of(j->op, args, i)->data = s->original[i];
+}
+
+/* The prepared variant, on copies of its operands. */
+static at_status run_on_device(job *j, void *args, const at_prepared *p, at_error *err)
+{
+    at_device *d = j->c->device;
+    stage s = { 0 };
+    block scratch = block_new(p->scratch_bytes, 0);
+    AT_ASSERT(p->n_forms == 0, "%s has forms, which are not packed on a device yet", j->v->name);
+    stage_operands(j, &s, args);
+    void *there = p->scratch_bytes ? stage_in(j->c, &s, scratch.data, scratch.bytes) : NULL;
+    const at_launch launch = { &d->stream, there };
+    at_device_enter(d);
+    at_status status = j->v->run(args, p, &launch);
+    stage_out(j, &s, args);
+    at_device_leave(d);
+    if (!guards_intact(&scratch))
+        job_fail(j, "wrote outside its scratch");
+    free(scratch.base);
+    at_status seen = at_device_check(d, err);
+    return seen == AT_OK && status != AT_OK
+               ? at_fail(err, status, "run failed: %s", at_status_name(status))
+               : seen;
+}
+
 /* Prepares, packs, runs with the given number of threads. 'args' has its addresses. */
 static at_status run_variant(job *j, void *args, int threads, at_error *err)
 {
@@ -228,6 +301,11 @@ static at_status run_variant(job *j, void *args, int threads, at_error *err)
     at_status status = at_prepare(j->v, args, &in, &p, err);
     if (status != AT_OK)
         return status;
+    if (j->v->device != AT_CPU) {
+        status = run_on_device(j, args, &p, err);
+        at_release(j->v, &p);
+        return status;
+    }
     void *packed[AT_FORMS_MAX] = { NULL }, *original[AT_FORMS_MAX];
     for (int f = 0; f < p.n_forms; f++) {
         at_view *w = at_operand_of(j->op, args, p.forms[f].operand);
@@ -356,13 +434,16 @@ static void check_threads(job *j)
 {
     set other = j->got;
     set_allocate(&other, j->pitched);
-    for (int threads = 2; threads <= 3; threads++) {
+    int most = j->c->device ? 2 : 3; /* on a device it is run once more */
+    for (int threads = 2; threads <= most; threads++) {
         at_error err = { 0 };
         char what[64];
         set_load(&other, j->inputs);
         if (run_variant(j, other.args, threads, &err) != AT_OK)
             job_fail(j, err.text);
         snprintf(what, sizeof what, "between 1 and %d threads", threads);
+        if (j->c->device)
+            snprintf(what, sizeof what, "from run to run");
         compare_bytes(j, &other, what);
     }
     set_free(&other);

@@ -1,7 +1,9 @@
 /* checkop.c -- the program around the harness: which cases, which types, which instruction sets. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/cpu.h"
 #include "tests/check.h"
@@ -23,7 +25,7 @@ static const struct {
 };
 
 typedef struct options {
-    const char *op, *isa, *text, *dtype;
+    const char *op, *isa, *text, *dtype, *device;
     bool list, gradients, bench, help;
     at_check check;
 } options;
@@ -35,6 +37,7 @@ static int usage(FILE *out)
           "  --list           every op with its variants, and which of them run here\n"
           "  --gradients      gradients of every op against finite differences in f64\n"
           "  --bench          how fast every variant is at the models' shapes, or at --case\n"
+          "  --device NAME    cpu, or emulated: variants in CUDA, by the program checkop_emulated\n"
           "  --isa LEVEL      use nothing beyond plain, avx2, avx512, avx512_bf16, amx\n"
           "  --variant TEXT   only variants whose name contains TEXT\n"
           "  --case TEXT      one case instead of the op's list: \"x=2,8,8,32 kind=silu\"\n"
@@ -71,7 +74,8 @@ static bool take_value(options *o, const char *arg, const char *value)
     } values[] = { { "--isa", &o->isa },
                    { "--variant", &o->check.only_variant },
                    { "--case", &o->text },
-                   { "--dtype", &o->dtype } };
+                   { "--dtype", &o->dtype },
+                   { "--device", &o->device } };
     for (size_t i = 0; i < AT_COUNT(values); i++)
         if (!strcmp(arg, values[i].name)) {
             *values[i].text = value;
@@ -117,8 +121,9 @@ static void list_ops(const options *o)
             continue;
         printf("%-22s %s\n", op->name, op->summary);
         for (int v = 0; v < op->n_variants; v++) {
-            bool runs = !(op->variants[v].needs & ~o->check.caps.has);
-            printf("    %-32s%s%s\n", op->variants[v].name, runs ? "" : " (not on this machine)",
+            bool runs = op->variants[v].device == o->check.caps.kind &&
+                        !(op->variants[v].needs & ~o->check.caps.has);
+            printf("    %-32s%s%s\n", op->variants[v].name, runs ? "" : " (not here)",
                    op->variants[v].flags & AT_ROWS_INDEPENDENT ? "" : " (depends on the batch)");
         }
     }
@@ -130,9 +135,20 @@ static bool type_wanted(const options *o, const at_case *k, size_t t)
     return (wanted & types[t].bit) && (!o->dtype || at_dtype_named(o->dtype) == types[t].dtype);
 }
 
+/* On a device the host's reference is no variant: an op may have none yet. */
+static bool has_variant(const options *o, const at_op *op)
+{
+    for (int v = 0; v < op->n_variants; v++)
+        if (op->variants[v].device == o->check.caps.kind)
+            return true;
+    return false;
+}
+
 static void run_op(options *o, const at_op *op, const at_case *cases)
 {
     int failures = o->check.failures, runs = o->check.runs;
+    if (!has_variant(o, op))
+        return;
     for (const at_case *k = cases; k->text; k++) {
         if (o->gradients) {
             check_gradients(&o->check, op, k);
@@ -147,14 +163,59 @@ static void run_op(options *o, const at_op *op, const at_case *cases)
                o->check.failures - failures);
 }
 
+static void run_ops(options *o)
+{
+    const at_case one[] = { { .text = o->text, .types = 15 }, { 0 } };
+    const char *schedule;
+    int n = 0;
+    for (int s = 0; (schedule = check_here.schedule(s, o->check.seed)) != NULL; s++) {
+        if (*schedule)
+            printf("checkop: %s, %s order\n", check_here.name, schedule);
+        for (size_t i = 0; i < AT_COUNT(lists); i++)
+            if (!o->op || !strcmp(o->op, lists[i].op->name))
+                run_op(o, lists[i].op, o->text ? one : lists[i].cases);
+    }
+    for (size_t i = 0; i < AT_COUNT(lists); i++)
+        n += !has_variant(o, lists[i].op);
+    if (n > 0)
+        printf("checkop: no cuda variant yet: %d ops\n", n);
+}
+
+/* Another device is another program of the same harness, beside this one. */
+static int run_elsewhere(const char *device, char **argv)
+{
+    enum { PATH_BYTES = 4096 };
+    const char *slash = strrchr(argv[0], '/');
+    const char *under = strcmp(device, "cpu") != 0 ? "_" : "";
+    char path[PATH_BYTES];
+    int n = snprintf(path, sizeof path, "%.*scheckop%s%s", slash ? (int)(slash + 1 - argv[0]) : 0,
+                     argv[0], under, *under ? device : "");
+    if (n > 0 && n < PATH_BYTES)
+        execv(path, argv);
+    fprintf(stderr, "checkop: no program for device '%s' at %s: %s\n", device, path,
+            strerror(errno));
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     options o = { .check = { .seed = 1, .caps = { AT_CPU, at_cpu_probe(), 1, 0 } } };
+    at_error err = { 0 };
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!parse(&o, argc, argv))
         return 2;
     if (o.help)
         return usage(stdout);
+    if (o.device && strcmp(o.device, check_here.name) != 0)
+        return run_elsewhere(o.device, argv);
+    if (check_here.open(&o.check, &err) != AT_OK) {
+        fprintf(stderr, "checkop: %s\n", err.text);
+        return 2;
+    }
+    if (o.check.device && (o.gradients || o.bench)) {
+        fputs("checkop: --gradients and --bench are for the cpu\n", stderr);
+        return 2;
+    }
     if (o.list) {
         list_ops(&o);
         return 0;
@@ -165,12 +226,9 @@ int main(int argc, char **argv)
                                                    .dtype = o.dtype,
                                                    .isa = o.isa,
                                                    .variant = o.check.only_variant });
-    at_cpu_limit(o.check.caps.has);
     printf("checkop: seed %llu\n", (unsigned long long)o.check.seed);
-    const at_case one[] = { { .text = o.text, .types = 15 }, { 0 } };
-    for (size_t i = 0; i < AT_COUNT(lists); i++)
-        if (!o.op || !strcmp(o.op, lists[i].op->name))
-            run_op(&o, lists[i].op, o.text ? one : lists[i].cases);
+    run_ops(&o);
+    at_device_close(o.check.device);
     printf("checkop: %d passed, %d failed\n", o.check.runs - o.check.failures, o.check.failures);
     return o.check.failures != 0;
 }

@@ -13,6 +13,7 @@ AT_CASES(layer_norm) = {
     { "x=13,768 gamma=768:f32 beta=768:f32 eps=1e-5", .gradients = "-" },
     { "x=9,1283 gamma=1283 beta=1283 eps=1e-5", "x=999:1001", .types = CHECK_F32,
       .gradients = "-" },
+    { "x=1,17000 gamma=17000:f32 beta=17000 eps=1e-5", "x=-1:3", .gradients = "-" },
     { "x=7,200 gamma=200 beta=200 y_scale=1 eps=1e-5", "y_scale=0.01:0.02", .gradients = "-" },
     { NULL },
 };
@@ -24,6 +25,7 @@ AT_CASES(layer_norm_bwd) = {
     { "x=2,140,64 dy=2,140,64 gamma=64 mean=280:f32 rstd=280:f32", "rstd=0.5:2", .gradients = "-" },
     { "x=2,45,330 dy=2,45,330 gamma=330:bf16 mean=90:f32 rstd=90:f32", "rstd=0.5:2",
       .gradients = "-" },
+    { "x=1,17000 dy=1,17000 gamma=17000 mean=1:f32 rstd=1:f32", "rstd=0.5:2", .gradients = "-" },
     { "x=13,768 dy=13,768 mean=13:f32 rstd=13:f32", "rstd=0.5:2", .gradients = "-" },
     { NULL },
 };
