@@ -17,7 +17,7 @@
 enum {
     /* Bytes. The format allows 100 MB; models need a few hundred kB, and so much of anything is
      * read or refused within 50 ms. */
-    AT_SAFETENSORS_HEADER_MAX = 25000000,
+    AT_SAFETENSORS_HEADER_MAX = 16000000,
     AT_SAFETENSORS_SHARDS_MAX = 65535,
     AT_SAFETENSORS_OPEN_MAX = 16 /* files that one source keeps open */
 };

@@ -32,7 +32,7 @@ enum {
     AT_TENSOR_NAME_MAX = 512, /* bytes */
     AT_TENSORS_MAX = 1 << 16, /* more than any model has; refused ones stay cheap */
     AT_TEXT_NAME_MAX = 128,
-    AT_TEXTS_MAX = 1 << 12,
+    AT_TEXTS_MAX = 1 << 10,
     AT_TEXT_BYTES_MAX = 64 << 20 /* of all texts together */
 };
 
