@@ -189,6 +189,7 @@ typedef struct job {
     bool pitched, exact;
     uint32_t constants;
     int candidate;
+    bool fitted[2]; /* some variant took the case: dense, pitched */
     char label[TEXT];
 } job;
 
@@ -605,12 +606,26 @@ static void check_variant(job *j)
             set_allocate(&j->got, j->pitched);
         }
         if (at_variant_usable(v, j->got.args, &j->c->caps, j->exact)) {
+            j->fitted[j->pitched] = true;
             int n = v->candidates ? v->candidates(j->got.args) : 1;
             for (j->candidate = 0; j->candidate < n; j->candidate++)
                 check_candidate(j);
         }
         set_free(&j->got);
     }
+}
+
+/* A device has no reference to fall back on: its variants take every case but those in f64. */
+static void check_fitted(job *j)
+{
+    if (!j->c->device || j->c->only_variant || j->dtype == AT_F64)
+        return;
+    j->v = &j->op->variants[0];
+    for (int pitched = 0; pitched < 2; pitched++)
+        if (!j->fitted[pitched]) {
+            j->pitched = pitched;
+            job_fail(j, "no variant of the device takes this case");
+        }
 }
 
 /* --- a case ----------------------------------------------------------------------------------- */
@@ -663,6 +678,7 @@ void check_case(at_check *c, const at_op *op, const at_case *k, at_dtype dtype)
                 j->v = e->variant;
                 check_variant(j);
             }
+        check_fitted(j);
         set_free(expected);
         set_free(inputs);
     }
