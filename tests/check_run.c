@@ -268,20 +268,38 @@ static void stage_out(job *j, stage *s, void *args)
         at_operand_of(j->op, args, i)->data = s->original[i];
 }
 
+/* Packs the weights' forms there and puts them in the weights' place, as the parameters' owner
+ * does. */
+static void stage_forms(job *j, void *args, const at_prepared *p, void **forms)
+{
+    at_device *d = j->c->device;
+    for (int f = 0; f < p->n_forms; f++) {
+        const at_form *form = &p->forms[f];
+        forms[f] = at_device_alloc(d, form->bytes);
+        AT_ASSERT(forms[f], "no memory for %zu bytes on %s", form->bytes, d->api->name);
+        form->pack(p, f, forms[f], at_operand_of(j->op, args, form->operand), &d->stream);
+    }
+    for (int f = 0; f < p->n_forms; f++)
+        at_operand_of(j->op, args, p->forms[f].operand)->data = forms[f];
+}
+
 /* The prepared variant, on copies of its operands. */
 static at_status run_on_device(job *j, void *args, const at_prepared *p, at_error *err)
 {
     at_device *d = j->c->device;
     stage s = { 0 };
+    void *forms[AT_FORMS_MAX] = { NULL };
     block scratch = block_new(p->scratch_bytes, 0);
-    AT_ASSERT(p->n_forms == 0, "%s has forms, which are not packed on a device yet", j->v->name);
     stage_operands(j, &s, args);
     void *there = p->scratch_bytes ? stage_in(j->c, &s, scratch.data, scratch.bytes) : NULL;
     const at_launch launch = { &d->stream, there };
     at_device_enter(d);
+    stage_forms(j, args, p, forms);
     at_status status = j->v->run(args, p, &launch);
     stage_out(j, &s, args);
     at_device_leave(d);
+    for (int f = 0; f < p->n_forms; f++)
+        at_device_free(d, forms[f], p->forms[f].bytes);
     if (!guards_intact(&scratch))
         job_fail(j, "wrote outside its scratch");
     free(scratch.base);

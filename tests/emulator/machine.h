@@ -115,6 +115,11 @@ char *at_emu_shared_base(size_t *bytes);
 
 void *at_emu_memory_take(size_t bytes);
 bool at_emu_memory_give(void *p);
+/* One range of addresses, whose memory comes at its end, in pieces, and goes all at once. */
+void *at_emu_memory_reserve(size_t bytes);
+bool at_emu_memory_map(void *p, size_t bytes);
+bool at_emu_memory_unmap(void *p, size_t bytes);
+bool at_emu_memory_unreserve(void *p);
 /* True inside the reserved range; *live tells whether an allocation covers all of it. */
 bool at_emu_memory_covers(const void *p, size_t bytes, bool *live);
 char *at_emu_memory_base(size_t *bytes);

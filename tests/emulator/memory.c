@@ -1,9 +1,11 @@
-/* memory.c -- device memory: one reserved range, allocations that never touch each other.
+/* memory.c -- device memory: one range, its lower half for allocations that never touch each other,
+ * its upper half for a reservation that is mapped as it grows.
  *
  * Fresh memory is filled with ones (NaN). Addresses are not used again until everything is freed,
  * so that a use after a free is seen by the builds that watch addresses. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "tests/emulator/machine.h"
@@ -20,7 +22,7 @@
 #define __asan_unpoison_memory_region(p, bytes) ((void)(p))
 #endif
 
-static const size_t range_bytes = (size_t)8 << 30;
+static const size_t range_bytes = (size_t)8 << 30, half_bytes = (size_t)4 << 30;
 enum { ALIGN_BYTES = 512, GAP_BYTES = 512, PAGE_BYTES = 4096 };
 
 typedef struct block {
@@ -33,8 +35,9 @@ static char *range;
 static size_t used, bytes_live;
 static block *blocks; /* by address */
 static size_t n_blocks, n_live, room;
+static size_t reserved, mapped; /* bytes of the upper half */
 
-static bool reserve(void)
+static bool have_range(void)
 {
     if (range)
         return true;
@@ -49,7 +52,7 @@ static bool reserve(void)
 void *at_emu_memory_take(size_t bytes)
 {
     size_t whole = (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
-    if (!reserve() || whole < bytes || whole > range_bytes - GAP_BYTES - used)
+    if (!have_range() || whole < bytes || whole > half_bytes - GAP_BYTES - used)
         return NULL;
     if (n_blocks == room) {
         size_t more = room ? 2 * room : 64;
@@ -69,6 +72,45 @@ void *at_emu_memory_take(size_t bytes)
     __asan_poison_memory_region(start + bytes, whole - bytes + GAP_BYTES);
     at_emu_watch_forget(start, whole);
     return start;
+}
+
+void *at_emu_memory_reserve(size_t bytes)
+{
+    if (!have_range() || reserved || !bytes || bytes > half_bytes)
+        return NULL;
+    reserved = bytes;
+    mapped = 0;
+    __asan_poison_memory_region(range + half_bytes, bytes);
+    return range + half_bytes;
+}
+
+bool at_emu_memory_map(void *p, size_t bytes)
+{
+    if (!range || p != range + half_bytes + mapped || bytes > reserved - mapped)
+        return false;
+    mapped += bytes;
+    __asan_unpoison_memory_region(p, bytes);
+    memset(p, 0xFF, bytes);
+    at_emu_watch_forget(p, bytes);
+    return true;
+}
+
+bool at_emu_memory_unmap(void *p, size_t bytes)
+{
+    if (!range || p != range + half_bytes || bytes != mapped)
+        return false;
+    madvise(p, bytes, MADV_DONTNEED);
+    __asan_poison_memory_region(p, bytes);
+    mapped = 0;
+    return true;
+}
+
+bool at_emu_memory_unreserve(void *p)
+{
+    if (!reserved || p != range + half_bytes || mapped)
+        return false;
+    reserved = 0;
+    return true;
 }
 
 /* The block that holds p, or the last one before it. */
@@ -107,6 +149,10 @@ bool at_emu_memory_covers(const void *p, size_t bytes, bool *live)
     const char *c = p;
     if (!range || c < range || c >= range + range_bytes)
         return false;
+    if (c >= range + half_bytes) {
+        *live = bytes <= mapped && (size_t)(c - range) - half_bytes <= mapped - bytes;
+        return true;
+    }
     const block *b = find(p);
     *live = b && b->live && bytes <= b->bytes && c <= b->start + (b->bytes - bytes);
     return true;
@@ -115,12 +161,12 @@ bool at_emu_memory_covers(const void *p, size_t bytes, bool *live)
 char *at_emu_memory_base(size_t *bytes)
 {
     *bytes = range_bytes;
-    return reserve() ? range : NULL;
+    return have_range() ? range : NULL;
 }
 
 size_t at_emu_memory_free(void)
 {
-    return range_bytes - used;
+    return half_bytes - used - mapped;
 }
 
 /* --- checked accesses of kernels/device/memory.cuh -------------------------------------------- */
