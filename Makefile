@@ -18,10 +18,11 @@ TIDY_SOURCES = tests/tidy.c tests/tidy_source.c
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = help
-.PHONY: help deps build demo test dev asan tsan tidy format bench versus files fuzz libfuzzer cross clean
+.PHONY: help deps build demo test dev asan tsan tidy format bench versus files fuzz libfuzzer cross clean \
+        kernels-report
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: # the packages that building and testing need; says so when there is nothing to do
 	@$(DEPS)
@@ -79,6 +80,10 @@ bench: build ## time every op at the shapes that matter
 
 versus: build ## the same ops in torch and OpenVINO, in turns; sets up its own Python
 	benchmarks/versus/run $(ARGS)
+
+kernels-report: build ## registers, spills and occupancy of the CUDA kernels, into benchmarks/results/kernels.md
+	scripts/kernels-report build/cuda >benchmarks/results/kernels.md
+	scripts/kernels-report build/cuda benchmarks/results/kernels.md
 
 cross: ## build for aarch64 and check every op under an emulator
 	@$(DEPS) --cross

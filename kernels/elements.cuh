@@ -11,7 +11,7 @@
 #include "kernels/device/warp.cuh"
 #include "kernels/variants.h"
 
-enum { AT_PACK = 8, AT_BLOCK = 256, AT_BLOCK_MAX = AT_WARP * AT_WARPS_MAX };
+enum { AT_PACK = 8, AT_BLOCK = 256, AT_BLOCK_MAX = 512 };
 
 /* A view inside of a kernel. */
 struct at_lines {

@@ -139,9 +139,10 @@ __device__ __forceinline__ void load_pair(float (&xhat)[AT_KEPT][AT_PACK],
     }
 }
 
-/* dx = rstd * (g - mean of g - xhat * mean of g xhat) */
+/* dx = rstd * (g - mean of g - xhat * mean of g xhat). One block a multiprocessor will do: else the
+ * compiler keeps to 64 registers and spills two. */
 template <class T>
-__global__ void __launch_bounds__(AT_BLOCK_MAX) layer_norm_backward(norm_bwd_job j)
+__global__ void __launch_bounds__(AT_BLOCK_MAX, 1) layer_norm_backward(norm_bwd_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
     const int64_t r = at_kept_row(), span = at_kept_span();
