@@ -13,7 +13,7 @@
 
 typedef struct options {
     at_device_options device;
-    const char *op, *shape, *dtype, *variant;
+    const char *name, *op, *shape, *dtype, *variant; /* name: of the device */
     double seconds;
     bool json, quick;
 } options;
@@ -28,6 +28,7 @@ typedef struct request {
 typedef struct session {
     const options *o;
     at_device *device;
+    at_error no_gpu; /* why there is none, if it should be said */
     at_machine machine;
     at_dtype dtype;
     request *requests;
@@ -38,6 +39,8 @@ typedef struct session {
 static at_parsed parse(options *o, int argc, char **argv)
 {
     const at_option list[] = {
+        { "--device", AT_OPTION_TEXT, &o->name, 0, 0, "NAME",
+          "cpu or cuda; else cuda where it can be used" },
         { "--op", AT_OPTION_TEXT, &o->op, 0, 0, "OP", "only this op (checkop --list names them)" },
         { "--shape", AT_OPTION_TEXT, &o->shape, 0, 0, "TEXT",
           "one shape of OP, such as \"x=2,128,128,320 kind=silu\"" },
@@ -269,6 +272,8 @@ static at_status time_all(session *s, at_error *err)
     at_status status = at_machine_measure(s->device, bytes, &s->machine, err);
     if (status != AT_OK)
         return status;
+    if (*s->no_gpu.text)
+        fprintf(stderr, "atelier bench: on the cpu: %s\n", s->no_gpu.text);
     (s->o->json ? write_head : print_head)(s);
     for (int i = 0; i < s->n_requests; i++) {
         at_status timed = time_one(s, &s->requests[i], err);
@@ -284,11 +289,21 @@ static at_status time_all(session *s, at_error *err)
     return done ? AT_OK : status;
 }
 
+/* Threads and an instruction set are the cpu's. */
+static at_status open_device(session *s, at_error *err)
+{
+    const options *o = s->o;
+    const char *name = o->name || !(o->device.isa || o->device.threads) ? o->name : "cpu";
+    if (name)
+        return at_device_open(&s->device, name, &o->device, err);
+    return at_device_open_best(&s->device, &o->device, &s->no_gpu, err);
+}
+
 static at_status run(session *s, at_error *err)
 {
     at_status status = check_names(s->o, err);
     if (status == AT_OK)
-        status = at_device_open(&s->device, "cpu", &s->o->device, err);
+        status = open_device(s, err);
     if (status != AT_OK)
         return status;
     s->dtype = s->o->dtype ? at_dtype_named(s->o->dtype) : at_device_default_dtype(s->device);

@@ -82,16 +82,6 @@ static void find_threads(findings *f, const options *o)
     at_threads_describe(f->waiting, sizeof f->waiting);
 }
 
-static int count_kernels(at_device_kind kind)
-{
-    int count = 0;
-    const at_op *op;
-    for (int i = 0; (op = at_op_at(i)) != NULL; i++)
-        for (int k = 0; k < op->n_variants; k++)
-            count += op->variants[k].device == kind;
-    return count;
-}
-
 static void describe_gpu(findings *f)
 {
     char size[32], rest[32];
@@ -111,8 +101,8 @@ static void find_gpu(findings *f)
     at_device *d;
     at_error err = { 0 };
     f->device_node = access("/dev/nvidiactl", F_OK) == 0;
-    f->cuda_kernels = count_kernels(AT_CUDA);
-    if (at_device_open(&d, "cuda", NULL, &err) == AT_OK) {
+    f->cuda_kernels = at_variants_for(AT_CUDA);
+    if (at_device_open_api(&d, &at_device_cuda, NULL, &err) == AT_OK) {
         f->cuda_free = at_device_memory_free(d);
         f->cuda_device =
             at_device_cuda_about(d, &f->cuda, &err) == AT_OK && at_device_check(d, &err) == AT_OK;

@@ -3,16 +3,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const at_device_api *const kinds[] = { &at_device_cpu, &at_device_cuda };
-
 at_status at_device_open(at_device **out, const char *name, const at_device_options *options,
                          at_error *err)
 {
-    for (size_t i = 0; i < AT_COUNT(kinds); i++)
-        if (!strcmp(kinds[i]->name, name))
-            return at_device_open_api(out, kinds[i], options, err);
     *out = NULL;
-    return at_fail(err, AT_NOT_FOUND, "there is no device '%s': expected cpu or cuda", name);
+    if (!strcmp(name, "cpu"))
+        return at_device_open_api(out, &at_device_cpu, options, err);
+    if (strcmp(name, "cuda") != 0)
+        return at_fail(err, AT_NOT_FOUND, "there is no device '%s': expected cpu or cuda", name);
+    if (!at_variants_for(AT_CUDA))
+        return at_fail(err, AT_UNSUPPORTED, "this build has no kernels for device cuda");
+    return at_device_open_api(out, &at_device_cuda, options, err);
+}
+
+at_status at_device_open_best(at_device **out, const at_device_options *options, at_error *why,
+                              at_error *err)
+{
+    *why = (at_error){ 0 };
+    if (at_variants_for(AT_CUDA) && at_device_open(out, "cuda", options, why) == AT_OK)
+        return AT_OK;
+    return at_device_open(out, "cpu", options, err);
 }
 
 at_status at_device_open_api(at_device **out, const at_device_api *api,

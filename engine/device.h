@@ -60,6 +60,10 @@ struct at_device {
 /* "cpu", "cuda"; a device that is named and is not there is an error, never replaced by another. */
 AT_API at_status at_device_open(at_device **out, const char *name, const at_device_options *options,
                                 at_error *err);
+/* The best that is here: cuda if this build has kernels for it and it opens, else the cpu, and then
+ * 'why' tells in a sentence why not cuda (empty where this build could not use it anyway). */
+AT_API at_status at_device_open_best(at_device **out, const at_device_options *options,
+                                     at_error *why, at_error *err);
 /* For devices made elsewhere, such as a test's. */
 at_status at_device_open_api(at_device **out, const at_device_api *api,
                              const at_device_options *options, at_error *err);

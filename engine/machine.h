@@ -28,7 +28,7 @@ AT_API void at_machine_name(char *name, size_t name_size);
 AT_API void at_machine_look(const at_device *d, at_machine *out);
 /* The rest too, with all that the processor has, whatever the device is limited to; bandwidths up
  * to a working set of 'bytes' (0: beyond any cache, which takes half a gigabyte of the device's
- * shared arena and two seconds; up to 32 MB it is half a second). Only the cpu device. */
+ * shared arena and two seconds; up to 32 MB it is half a second). A GPU's peaks stay 0. */
 AT_API at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err);
 
 /* Bytes per second that an op which touches 'bytes' in all can reach: the best of reading and

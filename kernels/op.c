@@ -24,6 +24,16 @@ const at_op *at_op_named(const char *name)
     return NULL;
 }
 
+int at_variants_for(at_device_kind kind)
+{
+    int count = 0;
+    const at_op *op;
+    for (int i = 0; (op = at_op_at(i)) != NULL; i++)
+        for (int k = 0; k < op->n_variants; k++)
+            count += op->variants[k].device == kind;
+    return count;
+}
+
 int at_operand_index(const at_op *op, const char *name)
 {
     for (int i = 0; i < op->n_operands; i++)

@@ -193,6 +193,8 @@ extern const at_attr at_no_attrs[1];
 /* Every op, in the order of ops.def. */
 AT_API const at_op *at_op_at(int i); /* NULL past the end */
 AT_API const at_op *at_op_named(const char *name);
+/* How many variants all ops have for such a device in this build. */
+AT_API int at_variants_for(at_device_kind kind);
 
 /* --- the life of a call ----------------------------------------------------------------------- */
 

@@ -121,6 +121,20 @@ refused "MiB" bench ops --op unary --shape "x=1e6,1e6 kind=silu"
 expect 0 bench ops --op unary --shape "x=3,64 kind=silu" "${quick[@]}"
 says out "unary"
 says out "x=3,64 kind=silu"
+refused "there is no device 'abacus'" bench ops --device abacus
+if ! python3 -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then
+    # A GPU that is named is never replaced; without a name one line says why the cpu is used.
+    "$atelier" doctor --json >"$out"
+    kernels=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["gpu"]["kernels"])' <"$out")
+    if [ "$kernels" -gt 0 ]; then
+        refused "there is no NVIDIA driver" bench ops --device cuda
+        expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --seconds 0.001
+        says err "on the cpu: there is no NVIDIA driver"
+        one_line
+    else
+        refused "this build has no kernels for device cuda" bench ops --device cuda
+    fi
+fi
 expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --dtype bf16 --json "${quick[@]}"
 is_json 'set(d) >= {"cpu", "threads", "peaks", "results"} and d["threads"] == 1'
 is_json 'set(d["results"][0]) >= {"op", "where", "shape", "dtype", "variant", "us", "us_min", "gflops", "gbps", "share"}'

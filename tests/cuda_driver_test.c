@@ -167,8 +167,21 @@ static void a_device_that_is_named_is_never_replaced(void **state)
         return;
     }
     assert_null(d);
-    is_sentence(&err, "");
+    is_sentence(&err, at_variants_for(AT_CUDA) ? "" : "this build has no kernels for device cuda");
     assert_true(strlen(err.text) > 0);
+}
+
+static void without_a_name_the_best_is_opened(void **state)
+{
+    at_device *named, *best;
+    at_error why, err, wrong;
+    (void)state;
+    at_status cuda = at_device_open(&named, "cuda", NULL, &wrong);
+    at_device_close(named);
+    assert_int_equal(at_device_open_best(&best, NULL, &why, &err), AT_OK);
+    assert_int_equal(best->caps.kind, cuda == AT_OK ? AT_CUDA : AT_CPU);
+    assert_string_equal(why.text, cuda == AT_OK || !at_variants_for(AT_CUDA) ? "" : wrong.text);
+    at_device_close(best);
 }
 
 static void a_device_tells_what_it_is(void **state)
@@ -506,7 +519,7 @@ static void a_real_device_does_the_same(void **state)
     at_error err;
     void *first = NULL, *arena;
     (void)state;
-    if (at_device_open(&d, "cuda", NULL, &err) != AT_OK) {
+    if (at_device_open_api(&d, &at_device_cuda, NULL, &err) != AT_OK) {
         printf("SKIP the same on a GPU: %s\n", err.text);
         return;
     }
@@ -598,6 +611,7 @@ int main(void)
         WITH_STUB(a_missing_driver_is_told),
         WITH_STUB(an_unfit_device_is_told),
         WITH_STUB(a_device_that_is_named_is_never_replaced),
+        WITH_STUB(without_a_name_the_best_is_opened),
         WITH_STUB(a_device_tells_what_it_is),
         WITH_STUB(the_arena_grows_in_place),
         WITH_STUB(memory_that_is_not_there_is_no_failure_of_the_device),
