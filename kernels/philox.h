@@ -13,26 +13,9 @@
 #ifndef AT_KERNELS_PHILOX_H
 #define AT_KERNELS_PHILOX_H
 
-#include <math.h>
-#include <stdint.h>
 #include <string.h>
 
-#if defined(__CUDACC__)
-#define AT_EVERYWHERE static inline __host__ __device__
-#else
-#define AT_EVERYWHERE static inline __attribute__((always_inline, unused))
-#endif
-
-/* A device compiler fuses by default; these it leaves alone. */
-#if defined(__CUDA_ARCH__)
-#define AT_MUL_RN(a, b) __fmul_rn(a, b)
-#define AT_ADD_RN(a, b) __fadd_rn(a, b)
-#define AT_SQRT_RN(a)   __fsqrt_rn(a)
-#else
-#define AT_MUL_RN(a, b) ((a) * (b))
-#define AT_ADD_RN(a, b) ((a) + (b))
-#define AT_SQRT_RN(a)   sqrtf(a)
-#endif
+#include "kernels/exact.h"
 
 typedef enum at_random_kind { AT_RANDOM_UNIFORM, AT_RANDOM_NORMAL } at_random_kind;
 #define AT_RANDOM_KINDS "uniform|normal"
