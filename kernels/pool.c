@@ -271,7 +271,11 @@ static bool avg_pool2d_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_max_pool2d);
+AT_CUDA_DECLARE(at_max_pool2d);
 static const at_variant max_pool2d_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("max_pool2d", at_max_pool2d, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("max_pool2d", at_max_pool2d, AT_ROWS_INDEPENDENT, max_pool2d_fits, NULL, NULL),
     AT_REFERENCE("max_pool2d", max_pool2d_ref),
 };
@@ -279,7 +283,11 @@ AT_DEFINE_OP(max_pool2d, "y = the largest of each window", max_pool2d_operands, 
              max_pool2d_shape, max_pool2d_flops, max_pool2d_variants);
 
 AT_SIMD_DECLARE(at_max_pool2d_bwd);
+AT_CUDA_DECLARE(at_max_pool2d_bwd);
 static const at_variant max_pool2d_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("max_pool2d_bwd", at_max_pool2d_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("max_pool2d_bwd", at_max_pool2d_bwd, AT_ROWS_INDEPENDENT, max_pool2d_bwd_fits,
                      NULL, NULL),
     AT_REFERENCE("max_pool2d_bwd", max_pool2d_bwd_ref),
@@ -288,7 +296,11 @@ AT_DEFINE_OP(max_pool2d_bwd, "dx = dy at the first largest of each window", max_
              max_pool2d_bwd_attrs, max_pool2d_bwd_shape, NULL, max_pool2d_bwd_variants);
 
 AT_SIMD_DECLARE(at_avg_pool2d);
+AT_CUDA_DECLARE(at_avg_pool2d);
 static const at_variant avg_pool2d_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("avg_pool2d", at_avg_pool2d, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("avg_pool2d", at_avg_pool2d, AT_ROWS_INDEPENDENT, avg_pool2d_fits, NULL, NULL),
     AT_REFERENCE("avg_pool2d", avg_pool2d_ref),
 };
@@ -296,7 +308,11 @@ AT_DEFINE_OP(avg_pool2d, "y = the mean of each window", avg_pool2d_operands, avg
              avg_pool2d_shape, avg_pool2d_flops, avg_pool2d_variants);
 
 AT_SIMD_DECLARE(at_avg_pool2d_bwd);
+AT_CUDA_DECLARE(at_avg_pool2d_bwd);
 static const at_variant avg_pool2d_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("avg_pool2d_bwd", at_avg_pool2d_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("avg_pool2d_bwd", at_avg_pool2d_bwd, AT_ROWS_INDEPENDENT, avg_pool2d_bwd_fits,
                      NULL, NULL),
     AT_REFERENCE("avg_pool2d_bwd", avg_pool2d_bwd_ref),

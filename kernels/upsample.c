@@ -108,7 +108,11 @@ static bool upsample_nearest_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_upsample_nearest);
+AT_CUDA_DECLARE(at_upsample_nearest);
 static const at_variant upsample_nearest_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("upsample_nearest", at_upsample_nearest, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("upsample_nearest", at_upsample_nearest, AT_ROWS_INDEPENDENT, NULL, NULL,
                      NULL),
     AT_REFERENCE("upsample_nearest", upsample_nearest_ref),
@@ -118,7 +122,11 @@ AT_DEFINE_OP(upsample_nearest, "y(i, j) = x(floor(i * H / Ho), floor(j * W / Wo)
              upsample_nearest_variants);
 
 AT_SIMD_DECLARE(at_upsample_nearest_bwd);
+AT_CUDA_DECLARE(at_upsample_nearest_bwd);
 static const at_variant upsample_nearest_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("upsample_nearest_bwd", at_upsample_nearest_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("upsample_nearest_bwd", at_upsample_nearest_bwd, AT_ROWS_INDEPENDENT,
                      upsample_nearest_bwd_fits, NULL, NULL),
     AT_REFERENCE("upsample_nearest_bwd", upsample_nearest_bwd_ref),
