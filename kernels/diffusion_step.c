@@ -84,7 +84,11 @@ static bool diffusion_step_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_diffusion_step);
+AT_CUDA_DECLARE(at_diffusion_step);
 static const at_variant diffusion_step_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("diffusion_step", at_diffusion_step, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("diffusion_step", at_diffusion_step, AT_ROWS_INDEPENDENT, diffusion_step_fits,
                      NULL, NULL),
     AT_REFERENCE("diffusion_step", diffusion_step_ref),

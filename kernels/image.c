@@ -103,7 +103,11 @@ static bool tensor_to_image_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_image_to_tensor);
+AT_CUDA_DECLARE(at_image_to_tensor);
 static const at_variant image_to_tensor_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("image_to_tensor", at_image_to_tensor, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("image_to_tensor", at_image_to_tensor, AT_ROWS_INDEPENDENT,
                      image_to_tensor_fits, NULL, NULL),
     AT_REFERENCE("image_to_tensor", image_to_tensor_ref),
@@ -112,7 +116,11 @@ AT_DEFINE_OP(image_to_tensor, "y = (x * scale - mean) / std, x bytes", image_to_
              image_to_tensor_attrs, image_to_tensor_shape, NULL, image_to_tensor_variants);
 
 AT_SIMD_DECLARE(at_tensor_to_image);
+AT_CUDA_DECLARE(at_tensor_to_image);
 static const at_variant tensor_to_image_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("tensor_to_image", at_tensor_to_image, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("tensor_to_image", at_tensor_to_image, AT_ROWS_INDEPENDENT,
                      tensor_to_image_fits, NULL, NULL),
     AT_REFERENCE("tensor_to_image", tensor_to_image_ref),

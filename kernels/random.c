@@ -68,7 +68,11 @@ static bool random_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_random);
+AT_CUDA_DECLARE(at_random);
 static const at_variant random_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("random", at_random, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("random", at_random, AT_ROWS_INDEPENDENT, random_fits, NULL, NULL),
     AT_REFERENCE("random", random_ref),
 };

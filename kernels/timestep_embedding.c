@@ -71,7 +71,11 @@ static double timestep_embedding_flops(const void *args)
     return 20.0 * (double)at_elements(&((const at_timestep_embedding_args *)args)->y);
 }
 
+AT_CUDA_DECLARE(at_timestep_embedding);
 static const at_variant timestep_embedding_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("timestep_embedding", at_timestep_embedding, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_REFERENCE("timestep_embedding", timestep_embedding_ref),
 };
 AT_DEFINE_OP(timestep_embedding, "y = sin(t w) | cos(t w)", timestep_embedding_operands,
