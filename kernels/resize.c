@@ -47,84 +47,24 @@ static at_status resize_shape(void *args, at_error *err)
 
 /* --- weights ---------------------------------------------------------------------------------- */
 
-static double cubic(double x, double a)
+/* Weights of element o. */
+static void weights_make(at_resize_axis *a, int64_t o, int filter)
 {
-    x = fabs(x);
-    if (x < 1)
-        return ((a + 2) * x - (a + 3)) * x * x + 1;
-    return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
-}
-
-static double sinc(double x)
-{
-    return x == 0 ? 1 : sin(M_PI * x) / (M_PI * x);
-}
-
-static double filter_at(int filter, double x)
-{
-    switch ((at_filter)filter) {
-    case AT_BILINEAR: return fabs(x) < 1 ? 1 - fabs(x) : 0;
-    case AT_BICUBIC: return cubic(x, -0.5);
-    case AT_LANCZOS: return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
-    case AT_BICUBIC_TORCH: return cubic(x, -0.75);
-    }
-    AT_ASSERT(false, "filter %d", filter);
-}
-
-/* Half the filter's width, in elements of a line that is not shrunk. */
-static double support_of(int filter)
-{
-    return filter == AT_BILINEAR ? 1 : filter == AT_LANCZOS ? 3 : 2;
-}
-
-/* How much wider than that the filter is on this axis. */
-static double widening(int filter, int64_t in, int64_t out)
-{
-    double scale = (double)in / (double)out;
-    return filter == AT_BICUBIC_TORCH || scale < 1 ? 1 : scale;
-}
-
-/* Weights of element o as Pillow makes them. */
-static void weights_pillow(at_resize_axis *a, int64_t o, int filter)
-{
-    double scale = (double)a->in / (double)a->out, wide = widening(filter, a->in, a->out);
-    double support = support_of(filter) * wide, center = ((double)o + 0.5) * scale, sum = 0;
-    double *w = a->weight + o * a->taps;
-    int64_t first = (int64_t)(center - support + 0.5), end = (int64_t)(center + support + 0.5);
-    first = first > 0 ? first : 0;
-    end = end < a->in ? end : a->in;
-    for (int64_t i = first; i < end; i++) {
-        w[i - first] = filter_at(filter, ((double)i - center + 0.5) * (1.0 / wide));
-        sum += w[i - first];
-    }
-    for (int64_t t = 0; t < end - first; t++)
-        w[t] = sum != 0 ? w[t] / sum : w[t];
-    a->first[o] = (int32_t)first;
-    a->count[o] = (int32_t)(end - first);
-}
-
-/* Weights of element o as torch makes them: coordinates in f32, product and sum rounded once (its
- * builds fuse them; apart, results lie 3.6e-6 from torch's instead of 1e-6), the border
- * repeated. */
-static void weights_torch(at_resize_axis *a, int64_t o)
-{
-    float scale = (float)a->in / (float)a->out, at = fmaf(scale, (float)o + 0.5f, -0.5f);
-    int64_t base = (int64_t)floorf(at);
-    double part = (double)(at - (float)base), *w = a->weight + o * a->taps;
-    int64_t first = base < 1 ? 0 : base - 1 < a->in ? base - 1 : a->in - 1, last = first;
-    for (int64_t i = base - 1; i <= base + 2; i++) {
-        last = i < first ? first : i < a->in ? i : a->in - 1;
-        w[last - first] += cubic((double)(i - base) - part, -0.75);
-    }
-    a->first[o] = (int32_t)first;
-    a->count[o] = (int32_t)(last - first + 1);
+    const at_resize_reach r = at_resize_reach_of(filter, a->in, a->out, o);
+    double *w = a->weight + o * a->taps, sum = 0;
+    for (int64_t i = r.first; i < r.end; i++)
+        sum += w[i - r.first] = at_resize_raw_weight(filter, &r, i);
+    for (int64_t t = 0; t < r.end - r.first; t++)
+        w[t] = at_resize_weight(filter, w[t], sum);
+    a->first[o] = (int32_t)r.first;
+    a->count[o] = (int32_t)(r.end - r.first);
 }
 
 static bool axis_make(at_resize_axis *a, int64_t in, int64_t out, int filter)
 {
     a->in = in;
     a->out = out;
-    a->taps = (int64_t)ceil(support_of(filter) * widening(filter, in, out)) * 2 + 1;
+    a->taps = at_resize_taps(filter, in, out);
     size_t n = (size_t)out, all = (size_t)(out * a->taps);
     a->first = calloc(n, sizeof *a->first);
     a->count = calloc(n, sizeof *a->count);
@@ -134,28 +74,28 @@ static bool axis_make(at_resize_axis *a, int64_t in, int64_t out, int filter)
     if (!a->first || !a->count || !a->weight || !a->narrow || !a->fixed)
         return false;
     for (int64_t o = 0; o < out; o++)
-        if (filter == AT_BICUBIC_TORCH)
-            weights_torch(a, o);
-        else
-            weights_pillow(a, o, filter);
+        weights_make(a, o, filter);
     for (size_t i = 0; i < all; i++) {
-        double w = a->weight[i] * (1 << AT_RESIZE_BITS);
         a->narrow[i] = (float)a->weight[i];
-        a->fixed[i] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
+        a->fixed[i] = at_resize_fixed(a->weight[i]);
     }
     return true;
+}
+
+static void axis_free(at_resize_axis *a)
+{
+    free(a->first);
+    free(a->count);
+    free(a->weight);
+    free(a->narrow);
+    free(a->fixed);
 }
 
 static void resize_release(at_prepared *p)
 {
     at_resize_plan *plan = p->state;
-    for (int i = 0; plan && i < 2; i++) {
-        free(plan->axis[i].first);
-        free(plan->axis[i].count);
-        free(plan->axis[i].weight);
-        free(plan->axis[i].narrow);
-        free(plan->axis[i].fixed);
-    }
+    for (int i = 0; plan && i < 2; i++)
+        axis_free(&plan->axis[i]);
     free(plan);
 }
 
@@ -238,8 +178,10 @@ static double resize_flops(const void *args)
     const at_resize_args *a = args;
     double H = (double)a->x.size[1], W = (double)a->x.size[2], Ho = (double)a->y.size[1];
     double Wo = (double)a->y.size[2], n = (double)(a->x.size[0] * a->x.size[3]);
-    double down = 2 * support_of(a->filter) * widening(a->filter, a->x.size[1], a->y.size[1]);
-    double across = 2 * support_of(a->filter) * widening(a->filter, a->x.size[2], a->y.size[2]);
+    double down = 2 * at_resize_support(a->filter) *
+                  at_resize_widening(a->filter, a->x.size[1], a->y.size[1]);
+    double across = 2 * at_resize_support(a->filter) *
+                    at_resize_widening(a->filter, a->x.size[2], a->y.size[2]);
     if (goes_down_first(a->x.size[1], a->x.size[2], a->y.size[1], a->y.size[2]))
         return 2 * n * Ho * (W * down + Wo * across);
     return 2 * n * Wo * (H * across + Ho * down);
@@ -272,8 +214,74 @@ static at_status resize_prepare(const void *args, const at_prepare_in *in, at_pr
     return AT_OK;
 }
 
+/* --- on a GPU --------------------------------------------------------------------------------- */
+
+/* Appends the weights of one axis that lie near a half; false: no memory. */
+static bool keep_close(at_resize_cuda_plan *plan, int which, int64_t in, int64_t out, int filter)
+{
+    const double margin = 0x1p-22;
+    at_resize_axis a = { 0 };
+    bool good = axis_make(&a, in, out, filter);
+    for (int64_t i = 0; good && i < out * a.taps; i++) {
+        double w = a.weight[i] * (1 << AT_RESIZE_BITS), part = w - floor(w);
+        if (fabs(part - 0.5) > margin)
+            continue;
+        size_t bytes = (size_t)(plan->closes + 1) * sizeof *plan->close;
+        at_resize_close *close = realloc(plan->close, bytes);
+        good = close;
+        if (good) {
+            const int64_t place = i % a.taps * out + i / a.taps;
+            plan->close = close;
+            plan->close[plan->closes++] = (at_resize_close){ place, which, a.fixed[i] };
+        }
+    }
+    axis_free(&a);
+    return good;
+}
+
+void at_resize_cuda_release(at_prepared *p)
+{
+    at_resize_cuda_plan *plan = p->state;
+    if (plan)
+        free(plan->close);
+    free(plan);
+}
+
+at_status at_resize_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                 at_error *err)
+{
+    const at_resize_args *a = args;
+    const int64_t *from = a->x.size, *to = a->y.size;
+    at_resize_cuda_plan *plan = out->state = calloc(1, sizeof *plan);
+    (void)in;
+    bool good = plan, guess = a->x.dtype == AT_U8 && a->filter == AT_LANCZOS;
+    for (int i = 0; good && i < 2; i++) {
+        int64_t taps = at_resize_taps(a->filter, from[1 + i], to[1 + i]);
+        plan->table_at[i] = out->scratch_bytes;
+        out->scratch_bytes += rounded_up((size_t)(to[1 + i] * (taps + 2)) * 4);
+        good = !guess || keep_close(plan, i, from[1 + i], to[1 + i], a->filter);
+    }
+    if (!good) {
+        at_resize_cuda_release(out);
+        return at_fail(err, AT_NO_MEMORY, "resize: no memory for weights of %lld x %lld",
+                       (long long)to[1], (long long)to[2]);
+    }
+    plan->vertical_first = goes_down_first(from[1], from[2], to[1], to[2]);
+    int64_t rows = plan->vertical_first ? to[1] : from[1];
+    int64_t cols = plan->vertical_first ? from[2] : to[2];
+    plan->middle_at = out->scratch_bytes;
+    out->scratch_bytes +=
+        rounded_up((size_t)(from[0] * rows * cols * from[3]) * (a->x.dtype == AT_U8 ? 1 : 4));
+    return AT_OK;
+}
+
 AT_SIMD_DECLARE(at_resize);
+AT_CUDA_DECLARE(at_resize);
 static const at_variant resize_variants[] = {
+#ifdef AT_HAS_CUDA
+    { "resize_cuda", AT_CUDA, 0, AT_ROWS_INDEPENDENT, at_resize_cuda_fits, at_resize_cuda_prepare,
+      NULL, at_resize_cuda_release, at_resize_cuda },
+#endif
     AT_SIMD_VARIANTS("resize", at_resize, AT_ROWS_INDEPENDENT, resize_fits, resize_prepare,
                      resize_release),
     { "resize_ref", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, resize_plan, NULL, resize_release,
