@@ -29,6 +29,8 @@ AT_CASES(max_pool2d_bwd) = {
     { "x=2,9,8,10 dy=2,7,3,10 kernel=3,2 stride=1,3" },
     { "x=1,10,11,5 dy=1,3,2,5 kernel=2,3 stride=4,5" },
     { "x=1,16,20,128 dy=1,8,10,128 kernel=2,2 stride=2,2 ceil=yes" },
+    { "x=2,7,9,13 dy=2,4,5,13:f32 kernel=2,2 stride=2,2 ceil=yes", .gradients = "-" },
+    { "x=2,7,9,13 dy=2,3,4,13:f32 kernel=3,3 stride=2,2", .gradients = "-" },
     { NULL },
 };
 
