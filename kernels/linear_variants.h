@@ -5,6 +5,10 @@
 
 #include "kernels/variants.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef bool at_fits_fn(const void *args);
 typedef at_status at_prepare_fn(const void *args, const at_prepare_in *in, at_prepared *out,
                                 at_error *err);
@@ -43,6 +47,11 @@ at_status at_linear_few_prepare(const void *args, const at_prepare_in *in, at_pr
 AT_OWN_PREPARE_DECLARE(at_linear);
 AT_OWN_PREPARE_DECLARE(at_linear_dgrad);
 AT_OWN_PREPARE_DECLARE(at_linear_wgrad);
+
+/* Products on a GPU prepare by candidate, which is a tile. */
+AT_CUDA_DECLARE(at_linear);
+at_prepare_fn at_linear_cuda_prepare;
+int at_linear_cuda_candidates(const void *args);
 
 /* Scratch of linear for few rows: rows widened to f32, one number a block, sums of each worker. */
 typedef struct at_few_layout {
@@ -84,4 +93,7 @@ void at_linear_onednn_release(at_prepared *p);
 #define AT_LINEAR_ONEDNN_LAST(op, flags)
 #endif
 
+#ifdef __cplusplus
+}
+#endif
 #endif

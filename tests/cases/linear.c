@@ -2,7 +2,7 @@
 
 /* Sizes: one element, less than a vector and a panel, several panels and blocks of rows; few rows,
  * which have a variant of their own; every activation, every optional operand, weights of other
- * types. */
+ * types; more than eight rows of tiles; f8 beside other types. */
 AT_CASES(linear) = {
     { "x=1,1 w=1,1" },
     { "x=3,1,5 w=7,5 bias=7" },
@@ -27,5 +27,9 @@ AT_CASES(linear) = {
       .gradients = "-" },
     { "x=1,4,40:f8 w=24,40:f8 x_scale=4 w_scale=24 y_scale=1 y_dtype=f8 act=gelu",
       "y_scale=0.1:0.2", .types = CHECK_F32, .gradients = "-" },
+    { "x=3,200,8 w=130,8", .types = CHECK_BF16, .gradients = "-" },
+    { "x=2,40,48 w=72,48:f8 w_scale=72 bias=72 act=relu", .gradients = "-" },
+    { "x=1,70,100:f8 w=136,100 x_scale=70 y_scale=1 y_dtype=f8", "y_scale=0.1:0.2",
+      .types = CHECK_BF16 | CHECK_F16, .gradients = "-" },
     { NULL },
 };
