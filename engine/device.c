@@ -68,6 +68,14 @@ void *at_device_alloc(at_device *d, size_t bytes)
     return memory;
 }
 
+void *at_device_alloc_zeroed(at_device *d, size_t bytes)
+{
+    void *memory = at_device_alloc(d, bytes);
+    if (memory && d->api->clear)
+        d->api->clear(d, memory, bytes);
+    return memory;
+}
+
 void at_device_free(at_device *d, void *memory, size_t bytes)
 {
     if (!memory)

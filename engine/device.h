@@ -24,6 +24,7 @@ typedef struct at_device_api {
     void (*close)(at_device *d);
     /* 64-byte aligned; NULL when there is none left. */
     void *(*alloc)(at_device *d, size_t bytes);
+    void (*clear)(at_device *d, void *memory, size_t bytes); /* NULL: what is fresh is zero */
     void (*free)(at_device *d, void *memory, size_t bytes);
     /* A range of addresses without memory; map() backs its first 'bytes'. */
     void *(*reserve)(at_device *d, size_t bytes);
@@ -70,6 +71,8 @@ at_status at_device_open_api(at_device **out, const at_device_api *api,
 AT_API void at_device_close(at_device *d);
 
 void *at_device_alloc(at_device *d, size_t bytes);
+/* The same, all zero. */
+void *at_device_alloc_zeroed(at_device *d, size_t bytes);
 void at_device_free(at_device *d, void *memory, size_t bytes);
 /* Makes the shared arena at least 'bytes' large; its address stays. */
 at_status at_device_arena(at_device *d, size_t bytes, void **arena, at_error *err);

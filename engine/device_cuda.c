@@ -285,6 +285,15 @@ static void *cuda_alloc(at_device *d, size_t bytes)
     return there ? pointer_to(address) : NULL;
 }
 
+static void cuda_clear(at_device *d, void *memory, size_t bytes)
+{
+    cuda *c = d->own;
+    if (!push(c))
+        return;
+    good(c, c->driver.fill(address_of(memory), 0, bytes, c->stream), "clearing memory");
+    pop(c);
+}
+
 static void cuda_free(at_device *d, void *memory, size_t bytes)
 {
     cuda *c = d->own;
@@ -582,6 +591,7 @@ const at_device_api at_device_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,
+    .clear = cuda_clear,
     .free = cuda_free,
     .reserve = cuda_reserve,
     .map = cuda_map,

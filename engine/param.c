@@ -90,7 +90,7 @@ at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int 
 {
     at_view view = at_view_of(dtype, rank, size);
     size_t bytes = at_view_bytes(&view);
-    view.data = at_device_alloc(store->device, bytes);
+    view.data = at_device_alloc_zeroed(store->device, bytes);
     if (!view.data) {
         at_fail(err, AT_NO_MEMORY, "no memory for parameter %s: %zu bytes", name, bytes);
         return NULL;

@@ -326,6 +326,27 @@ static void copy_many(at_device *d)
     free(found);
 }
 
+/* Parameters start with zeros, whatever lay in their memory before. */
+static void clear_used(at_device *d)
+{
+    enum { BYTES = 70001 };
+    unsigned char *host = malloc(BYTES);
+    assert_non_null(host);
+    memset(host, 0xA5, BYTES);
+    void *memory = at_device_alloc(d, BYTES);
+    assert_non_null(memory);
+    at_device_upload(d, memory, host, BYTES);
+    at_device_free(d, memory, BYTES);
+    memory = at_device_alloc_zeroed(d, BYTES);
+    assert_non_null(memory);
+    at_device_download(d, host, memory, BYTES);
+    all_went_well(d);
+    for (int i = 0; i < BYTES; i++)
+        assert_int_equal(host[i], 0);
+    at_device_free(d, memory, BYTES);
+    free(host);
+}
+
 static void copies_of_every_size_arrive(void **state)
 {
     at_device_api api = stub_api();
@@ -333,6 +354,7 @@ static void copies_of_every_size_arrive(void **state)
     (void)state;
     copy_every_size(d);
     copy_many(d);
+    clear_used(d);
     at_device_close(d);
 }
 
@@ -462,6 +484,9 @@ static bool work(at_device *d, unsigned char *data, size_t bytes)
         d->api->capture_free(d, captured);
     at_device_leave(d);
     at_device_free(d, memory, bytes);
+    memory = at_device_alloc_zeroed(d, bytes);
+    told = told || !memory;
+    at_device_free(d, memory, bytes);
     at_device_wait(d);
     return at_device_check(d, &err) != AT_OK || told;
 }
@@ -525,6 +550,7 @@ static void a_real_device_does_the_same(void **state)
     }
     copy_every_size(d);
     copy_many(d);
+    clear_used(d);
     for (size_t bytes = 1; bytes <= (size_t)64 * MIB; bytes *= 8) {
         assert_int_equal(at_device_arena(d, bytes, &arena, &err), AT_OK);
         assert_ptr_equal(arena, first ? first : arena);

@@ -25,7 +25,7 @@ enum { QUEUE_MAX = 1024, GRAPH_MAX = 64, CONTEXTS_MAX = 16, CAPTURE_FORBIDS = 90
 
 typedef enum kind { MEMORY, PINNED, RANGE, HANDLE, MAPPING, STREAM, EVENT, GRAPH, EXEC } kind;
 
-/* A copy, or with 'to' NULL a launch. */
+/* A copy; without 'from' bytes of a value; with 'to' NULL a launch. */
 typedef struct work {
     void *to;
     const void *from;
@@ -131,8 +131,10 @@ static void run_until(long long ticket)
 {
     for (; done < ticket; done++) {
         const work *w = &queue[done % QUEUE_MAX];
-        if (w->to)
+        if (w->from)
             memcpy(w->to, w->from, w->bytes);
+        else if (w->to)
+            memset(w->to, w->value, w->bytes);
         else if (s.logged < CUDA_STUB_LOG_MAX)
             s.log[s.logged++] = w->value;
     }
@@ -301,6 +303,15 @@ at_cu_result cuMemFree_v2(at_cu_address address)
     free(o->base);
     drop(o);
     return result;
+}
+
+at_cu_result cuMemsetD8Async(at_cu_address to, unsigned char value, size_t bytes,
+                             at_cu_stream stream)
+{
+    at_cu_result result = failing_in_context();
+    return result != AT_CUDA_SUCCESS
+               ? result
+               : enqueue(stream, (work){ pointer_to(to), NULL, bytes, value });
 }
 
 at_cu_result cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes)

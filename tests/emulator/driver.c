@@ -152,6 +152,12 @@ at_cu_result cuMemcpyDtoHAsync_v2(void *to, at_cu_address from, size_t bytes, at
     return result_of(cudaMemcpyAsync(to, pointer_to(from), bytes, cudaMemcpyDeviceToHost, stream));
 }
 
+at_cu_result cuMemsetD8Async(at_cu_address to, unsigned char value, size_t bytes,
+                             at_cu_stream stream)
+{
+    return result_of(cudaMemsetAsync(pointer_to(to), value, bytes, stream));
+}
+
 /* --- a range that is mapped as it grows ------------------------------------------------------- */
 
 at_cu_result cuMemGetAllocationGranularity(size_t *bytes, const at_cu_allocation *what,
