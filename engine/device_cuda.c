@@ -143,6 +143,11 @@ static at_status learn_capability(cuda *c, int *sm, at_error *err)
                           "shared GPU?)");
 }
 
+static uint32_t capabilities_of(int sm)
+{
+    return sm == 90 ? AT_CAP_MASK(HOPPER) : 0;
+}
+
 static at_cu_allocation allocation_of(const cuda *c)
 {
     return (at_cu_allocation){ .type = AT_CU_MEM_ALLOCATION_TYPE_PINNED,
@@ -233,7 +238,7 @@ at_status at_device_cuda_open(at_device *d, const char *library, const at_device
         return status;
     }
     d->own = c;
-    d->caps = (at_caps){ AT_CUDA, 0, 0, sm };
+    d->caps = (at_caps){ AT_CUDA, capabilities_of(sm), 0, sm };
     d->stream = (at_stream){ AT_CUDA, 0, c->stream };
     return AT_OK;
 }

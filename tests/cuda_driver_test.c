@@ -198,6 +198,7 @@ static void a_device_tells_what_it_is(void **state)
     assert_true(about.bytes == (size_t)256 * MIB);
     assert_int_equal(d->caps.kind, AT_CUDA);
     assert_int_equal(d->caps.sm, 90);
+    assert_int_equal(d->caps.has, AT_CAP_MASK(HOPPER));
     assert_int_equal(d->stream.kind, AT_CUDA);
     at_device_close(d);
 }
