@@ -51,6 +51,12 @@ at_tensor at_linear(at_graph *g, at_tensor x, at_tensor w, at_tensor bias, at_te
     return APPEND(linear, a);
 }
 
+at_tensor at_linear_geglu(at_graph *g, at_tensor x, at_tensor w, at_tensor bias)
+{
+    at_linear_geglu_args a = { .x = VIEW(x), .w = VIEW(w), .bias = VIEW(bias) };
+    return APPEND(linear_geglu, a);
+}
+
 at_tensor at_lora_linear(at_graph *g, at_tensor y, at_tensor x, at_tensor down, at_tensor up,
                          float scale)
 {

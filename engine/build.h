@@ -21,6 +21,8 @@ AT_API at_tensor at_conv2d(at_graph *g, at_conv c);
 
 AT_API at_tensor at_linear(at_graph *g, at_tensor x, at_tensor w, at_tensor bias,
                            at_tensor residual, at_act act);
+/* geglu of a linear layer; for inference. */
+AT_API at_tensor at_linear_geglu(at_graph *g, at_tensor x, at_tensor w, at_tensor bias);
 /* y + scale * up(down(x)): the low-rank path of a linear layer whose own result is y. */
 AT_API at_tensor at_lora_linear(at_graph *g, at_tensor y, at_tensor x, at_tensor down, at_tensor up,
                                 float scale);

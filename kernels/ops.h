@@ -103,6 +103,17 @@ typedef struct at_linear_wgrad_args {
     at_view bias_acc; /* (N) f32 opt, may be dbias itself */
 } at_linear_wgrad_args;
 
+/* y = (x wa^T + ba) * gelu(x wg^T + bg) / y_scale: linear and then geglu, without rounding what is
+ * between them. For inference: it has no gradient. */
+typedef struct at_linear_geglu_args {
+    at_view y;       /* (..., N) T, or f8 when y_scale is there */
+    at_view y_amax;  /* (1) f32 opt: largest |y * y_scale| */
+    at_view x;       /* (..., K) T */
+    at_view w;       /* (2N, K): wa above wg */
+    at_view bias;    /* (2N) opt: ba | bg */
+    at_view y_scale; /* (1) f32 opt */
+} at_linear_geglu_args;
+
 /* y[b] = scale * x[b]^T x[b] over the positions of sample b */
 typedef struct at_gram_args {
     at_view y; /* (B, C, C) f32 */
