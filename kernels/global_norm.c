@@ -60,7 +60,11 @@ static at_status global_norm_prepare(const void *args, const at_prepare_in *in, 
 }
 
 AT_SIMD_DECLARE(at_global_norm);
+AT_CUDA_DECLARE(at_global_norm);
 static const at_variant global_norm_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("global_norm", at_global_norm, AT_ROWS_INDEPENDENT, global_norm_prepare),
+#endif
     AT_SIMD_VARIANTS("global_norm", at_global_norm, AT_ROWS_INDEPENDENT, global_norm_fits,
                      global_norm_prepare, NULL),
     AT_REFERENCE("global_norm", global_norm_ref),
@@ -102,8 +106,12 @@ static at_status clip_factor_ref(const void *args, const at_prepared *p, const a
     return AT_OK;
 }
 
+AT_CUDA_DECLARE(at_clip_factor);
 /* One number: nothing to gain from vectors. */
 static const at_variant clip_factor_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("clip_factor", at_clip_factor, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_REFERENCE("clip_factor", clip_factor_ref),
 };
 AT_DEFINE_OP(clip_factor, "factor = min(1, max_norm / norm), 0 when norm is not finite",

@@ -154,7 +154,11 @@ static bool mse_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_mse);
+AT_CUDA_DECLARE(at_mse);
 static const at_variant mse_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("mse", at_mse, AT_ROWS_INDEPENDENT, mse_prepare),
+#endif
     AT_SIMD_VARIANTS("mse", at_mse, AT_ROWS_INDEPENDENT, mse_fits, mse_prepare, NULL),
     AT_REFERENCE("mse", mse_ref),
 };
@@ -162,7 +166,11 @@ AT_DEFINE_OP(mse, "loss = mean of weight * mean of (x - target)^2, or of Huber's
              mse_operands, mse_attrs, mse_shape, mse_flops, mse_variants);
 
 AT_SIMD_DECLARE(at_mse_bwd);
+AT_CUDA_DECLARE(at_mse_bwd);
 static const at_variant mse_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("mse_bwd", at_mse_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("mse_bwd", at_mse_bwd, AT_ROWS_INDEPENDENT, mse_bwd_fits, NULL, NULL),
     AT_REFERENCE("mse_bwd", mse_bwd_ref),
 };

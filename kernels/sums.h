@@ -2,7 +2,8 @@
  *
  * The elements of a sample are cut into parts of AT_SUM_PART. Each part is summed in f64 by
  * whichever thread takes it and its sum put into the part's own place; the places are then added
- * up in order. The places are a variant's scratch, booked when it is prepared. */
+ * up in order. The places are a variant's scratch, booked when it is prepared. On a GPU a block
+ * sums a part, and one more block the places (sums.cuh). */
 #ifndef AT_KERNELS_SUMS_H
 #define AT_KERNELS_SUMS_H
 
@@ -37,8 +38,10 @@ static inline at_sample_rows at_sample_rows_of(const at_view *const *views, int 
 {
     at_sample_rows r = { 1, at_elements(views[0]) / samples };
     for (int i = 0; i < n; i++)
-        if (!at_dense(views[i]))
-            r = (at_sample_rows){ at_rows(views[0]) / samples, at_cols(views[0]) };
+        if (!at_dense(views[i])) {
+            r.per_sample = at_rows(views[0]) / samples;
+            r.cols = at_cols(views[0]);
+        }
     return r;
 }
 

@@ -1,5 +1,6 @@
 #include "tests/check.h"
 
+/* One element, parts that are full and short, squares beyond f32 on both sides. */
 AT_CASES(global_norm) = {
     { "x=1", .gradients = "-" },
     { "x=37 acc=1", "acc=2:3", .gradients = "-" },
@@ -7,6 +8,8 @@ AT_CASES(global_norm) = {
     { "x=16385 acc=1", "acc=0:0", .gradients = "-" },
     { "x=3,200,333", .gradients = "-" },
     { "x=1000", "x=-1e15:1e15", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
+    { "x=300", "x=-1e25:1e25", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
+    { "x=300", "x=-1e-25:1e-25", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
     { "x=50", "x=const:nan", .gradients = "-" },
     { NULL },
 };
