@@ -70,7 +70,11 @@ static bool adamw_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_adamw);
+AT_CUDA_DECLARE(at_adamw);
 static const at_variant adamw_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("adamw", at_adamw, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("adamw", at_adamw, AT_ROWS_INDEPENDENT, adamw_fits, NULL, NULL),
     AT_REFERENCE("adamw", adamw_ref),
 };

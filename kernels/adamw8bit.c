@@ -109,7 +109,11 @@ static bool adamw8bit_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_adamw8bit);
+AT_CUDA_DECLARE(at_adamw8bit);
 static const at_variant adamw8bit_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("adamw8bit", at_adamw8bit, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("adamw8bit", at_adamw8bit, AT_ROWS_INDEPENDENT, adamw8bit_fits, NULL, NULL),
     AT_REFERENCE("adamw8bit", adamw8bit_ref),
 };

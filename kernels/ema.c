@@ -34,7 +34,11 @@ static at_status ema_ref(const void *args, const at_prepared *p, const at_launch
 }
 
 AT_SIMD_DECLARE(at_ema);
+AT_CUDA_DECLARE(at_ema);
 static const at_variant ema_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("ema", at_ema, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("ema", at_ema, AT_ROWS_INDEPENDENT, NULL, NULL, NULL),
     AT_REFERENCE("ema", ema_ref),
 };

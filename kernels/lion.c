@@ -62,7 +62,11 @@ static bool lion_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_lion);
+AT_CUDA_DECLARE(at_lion);
 static const at_variant lion_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("lion", at_lion, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("lion", at_lion, AT_ROWS_INDEPENDENT, lion_fits, NULL, NULL),
     AT_REFERENCE("lion", lion_ref),
 };

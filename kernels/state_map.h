@@ -12,7 +12,9 @@
  * into a division by eps.
  *
  * In each segment k is a linear function of the value, so rounding it rounds to the nearest
- * code. All arithmetic is f32 without fused products: every variant finds the same code. */
+ * code. All arithmetic is f32 without fused products: every variant finds the same code. On a GPU,
+ * where nvcc fuses what is written apart, that is up to the caller: at_state_code() and others that
+ * round in between are the host's. */
 #ifndef AT_KERNELS_STATE_MAP_H
 #define AT_KERNELS_STATE_MAP_H
 
@@ -22,34 +24,41 @@
 
 enum { AT_STATE_M_BITS = 7, AT_STATE_V_BITS = 8, AT_STATE_SIGN = 0x80 };
 
+/* nvcc makes them for the GPU too. */
+#ifdef __CUDACC__
+#define AT_STATE_MAP static inline __host__ __device__
+#else
+#define AT_STATE_MAP static inline
+#endif
+
 /* Values reach the search for a code four times too large, and the largest a little below 4: their
  * exponents, divided by three, then count segments. */
 #define AT_STATE_LARGEST (4 * (1 - 0x1p-22f))
 
 /* First moments have a code for 0. */
-static inline bool at_state_has_zero(int bits)
+AT_STATE_MAP bool at_state_has_zero(int bits)
 {
     return bits == AT_STATE_M_BITS;
 }
 
 /* value(k) = gain(i) * k + base(i), exactly. */
-static inline float at_state_gain(int bits, int i)
+AT_STATE_MAP float at_state_gain(int bits, int i)
 {
     return ldexpf(7, 2 * i - 3 * bits);
 }
 
-static inline float at_state_base(int bits, int i)
+AT_STATE_MAP float at_state_base(int bits, int i)
 {
     return ldexpf((float)(7 - (6 << i)), 2 * i - 3 * bits);
 }
 
 /* The value of code 0. */
-static inline float at_state_floor(int bits)
+AT_STATE_MAP float at_state_floor(int bits)
 {
     return at_state_has_zero(bits) ? 0 : ldexpf(1, -3 * bits);
 }
 
-static inline float at_state_value(int k, int bits)
+AT_STATE_MAP float at_state_value(int k, int bits)
 {
     int i = 0;
     while (k >> (i + 1))
@@ -58,14 +67,14 @@ static inline float at_state_value(int k, int bits)
 }
 
 /* k = (int)(slope(i) * x4 + offset(i)) for x4 = 4 * value in segment i, rounding included. */
-static inline float at_state_slope(int bits, int i)
+AT_STATE_MAP float at_state_slope(int bits, int i)
 {
     if (i == 0 && at_state_has_zero(bits)) /* from 0 to the first code in one step */
         return ldexpf(1, 3 * bits - 5);
     return ldexpf(1, 3 * bits - 2 * i - 2) / 7;
 }
 
-static inline float at_state_offset(int bits, int i)
+AT_STATE_MAP float at_state_offset(int bits, int i)
 {
     if (i == 0 && at_state_has_zero(bits))
         return 0.5f;
@@ -73,13 +82,13 @@ static inline float at_state_offset(int bits, int i)
 }
 
 /* Where segment i begins, four times. */
-static inline float at_state_begin(int bits, int i)
+AT_STATE_MAP float at_state_begin(int bits, int i)
 {
     return ldexpf(4, 3 * (i - bits));
 }
 
 /* The nearest code of x4 in [0, 4). */
-static inline int at_state_code(float x4, int bits)
+AT_STATE_MAP int at_state_code(float x4, int bits)
 {
     int i = 0;
     float x = x4 > at_state_begin(bits, 0) ? x4 : at_state_begin(bits, 0);
@@ -90,12 +99,12 @@ static inline int at_state_code(float x4, int bits)
 
 /* The scale of a block, and what its numbers are multiplied with to become x4. A block without a
  * number worth keeping has scale 0 and is 0. */
-static inline float at_state_scale(float largest)
+AT_STATE_MAP float at_state_scale(float largest)
 {
     return largest < 0x1p-100f ? 0 : largest;
 }
 
-static inline float at_state_inverse(float scale)
+AT_STATE_MAP float at_state_inverse(float scale)
 {
     return scale > 0 ? AT_STATE_LARGEST / scale : 0;
 }
