@@ -169,7 +169,11 @@ static bool cross_entropy_bwd_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_cross_entropy);
+AT_CUDA_DECLARE(at_cross_entropy);
 static const at_variant cross_entropy_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("cross_entropy", at_cross_entropy, AT_ROWS_INDEPENDENT, cross_entropy_prepare),
+#endif
     AT_SIMD_VARIANTS("cross_entropy", at_cross_entropy, AT_ROWS_INDEPENDENT, cross_entropy_fits,
                      cross_entropy_prepare, NULL),
     AT_REFERENCE("cross_entropy", cross_entropy_ref),
@@ -179,7 +183,14 @@ AT_DEFINE_OP(cross_entropy, "loss = mean over rows of -log softmax(x)[target], s
              cross_entropy_variants);
 
 AT_SIMD_DECLARE(at_cross_entropy_bwd);
+AT_CUDA_DECLARE(at_cross_entropy_bwd);
+at_status at_cross_entropy_bwd_cuda_prepare(const void *args, const at_prepare_in *in,
+                                            at_prepared *out, at_error *err);
 static const at_variant cross_entropy_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("cross_entropy_bwd", at_cross_entropy_bwd, AT_ROWS_INDEPENDENT,
+                    at_cross_entropy_bwd_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("cross_entropy_bwd", at_cross_entropy_bwd, AT_ROWS_INDEPENDENT,
                      cross_entropy_bwd_fits, NULL, NULL),
     AT_REFERENCE("cross_entropy_bwd", cross_entropy_bwd_ref),
