@@ -125,7 +125,13 @@ static at_status adafactor_prepare(const void *args, const at_prepare_in *in, at
 }
 
 AT_SIMD_DECLARE(at_adafactor);
+AT_CUDA_DECLARE(at_adafactor);
+at_status at_adafactor_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                    at_error *err);
 static const at_variant adafactor_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("adafactor", at_adafactor, AT_ROWS_INDEPENDENT, at_adafactor_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("adafactor", at_adafactor, AT_ROWS_INDEPENDENT, adafactor_fits,
                      adafactor_prepare, NULL),
     AT_REFERENCE("adafactor", adafactor_ref),

@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
-/* One row, one column, fewer rows than a part, parts of equal and of unequal size; updates that are
- * clipped and that are not. */
+/* One row, one column, fewer rows than a part, parts of equal and of unequal size, several tiles
+ * both ways; updates that are clipped and that are not. */
 AT_CASES(adafactor) = {
     { "w=1,1 row=1 col=1 g=1,1 hyper=4 eps=1e-30 clip=1", "row=0.1:1 col=0.1:1 hyper=0.1:0.9",
       .gradients = "-" },
@@ -15,6 +15,8 @@ AT_CASES(adafactor) = {
       "row=0.1:1 col=0.1:1 hyper=0.1:0.9", .gradients = "-" },
     { "w=150,37 row=150 col=37 g=150,37 hyper=4 eps=1e-30 clip=1",
       "row=0:1e-6 col=0:1e-6 g=-1e-3:1e-3 hyper=0.5:0.9", .gradients = "-" },
+    { "w=67,517 row=67 col=517 g=67,517 hyper=4 eps=1e-30 clip=0.5 decay=0.1",
+      "row=0.1:1 col=0.1:1 hyper=0.1:0.9", .gradients = "-" },
     { "w=3,50 row=3 col=50 g=3,50 hyper=4 eps=1e-30 clip=1", "g=const:nan hyper=0:0",
       .gradients = "-" },
     { NULL },
