@@ -50,7 +50,11 @@ static double argmax_flops(const void *args)
 }
 
 AT_SIMD_DECLARE(at_argmax);
+AT_CUDA_DECLARE(at_argmax);
 static const at_variant argmax_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("argmax", at_argmax, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("argmax", at_argmax, AT_ROWS_INDEPENDENT, argmax_fits, NULL, NULL),
     AT_REFERENCE("argmax", argmax_ref),
 };
@@ -269,7 +273,13 @@ static bool sample_top_fits(const void *args)
     return ((const at_sample_top_args *)args)->x.size[1] <= INT32_MAX;
 }
 
+AT_CUDA_DECLARE(at_sample_top);
+at_status at_sample_top_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                     at_error *err);
 static const at_variant sample_top_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("sample_top", at_sample_top, AT_ROWS_INDEPENDENT, at_sample_top_cuda_prepare),
+#endif
     { "sample_top_heap", AT_CPU, 0, AT_ROWS_INDEPENDENT, sample_top_fits, sample_top_prepare, NULL,
       NULL, sample_top_heap },
     AT_REFERENCE("sample_top", sample_top_ref),

@@ -14,7 +14,8 @@ AT_CASES(argmax) = {
     { NULL },
 };
 
-/* Everything kept, few kept, one kept; flat and steep distributions; equal elements. */
+/* Everything kept, few kept, one kept; flat and steep distributions; equal elements; long rows;
+ * many rows. */
 AT_CASES(sample_top) = {
     { "x=1,1 u=1 top_p=1 temperature=1", "u=0:0.999", .gradients = "-" },
     { "x=7,5 u=7 top_p=0.7 temperature=0.5", "u=0:0.999", .gradients = "-" },
@@ -28,5 +29,10 @@ AT_CASES(sample_top) = {
     { "x=2,30 u=2 top_p=0.9 temperature=1", "u=const:0.5 x=const:-inf", .gradients = "-" },
     { "x=2,30 u=2 top_p=0.9 temperature=1", "u=const:0.5 x=const:nan", .gradients = "-" },
     { "x=2,2000 u=2 top_k=50 top_p=0.9 temperature=1", "u=0:0.999 x=-8:8", .gradients = "-" },
+    { "x=2,2000 u=2 top_k=50 top_p=0.9 temperature=1", "u=0:0.999", .gradients = "-" },
+    { "x=2,2000 u=2 top_k=50 top_p=1 temperature=1", "u=0:0.999 x=const:-3", .gradients = "-" },
+    { "x=1,4500 u=1 top_k=50 top_p=0.9 temperature=1", "u=0:0.999 x=-12:12", .gradients = "-" },
+    { "x=1,1100 u=1 top_p=0.9 temperature=3", "u=0:0.999 x=-8:8", .gradients = "-" },
+    { "x=140,9 u=140 top_k=12 top_p=0.8 temperature=1", "u=0:0.999 x=-3:3", .gradients = "-" },
     { NULL },
 };
