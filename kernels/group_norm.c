@@ -302,7 +302,13 @@ static at_status group_norm_bwd_prepare(const void *args, const at_prepare_in *i
 }
 
 AT_SIMD_DECLARE(at_group_norm);
+AT_CUDA_DECLARE(at_group_norm);
+at_status at_group_norm_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                     at_error *err);
 static const at_variant group_norm_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("group_norm", at_group_norm, AT_ROWS_INDEPENDENT, at_group_norm_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("group_norm", at_group_norm, AT_ROWS_INDEPENDENT, group_norm_fits,
                      group_norm_prepare, NULL),
     AT_REFERENCE("group_norm", group_norm_ref),
@@ -312,7 +318,14 @@ AT_DEFINE_OP(group_norm, "y = silu?((x | x2 + add - mean) * rstd * gamma + beta)
              group_norm_variants);
 
 AT_SIMD_DECLARE(at_group_norm_bwd);
+AT_CUDA_DECLARE(at_group_norm_bwd);
+at_status at_group_norm_bwd_cuda_prepare(const void *args, const at_prepare_in *in,
+                                         at_prepared *out, at_error *err);
 static const at_variant group_norm_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("group_norm_bwd", at_group_norm_bwd, AT_ROWS_INDEPENDENT,
+                    at_group_norm_bwd_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("group_norm_bwd", at_group_norm_bwd, AT_ROWS_INDEPENDENT, group_norm_bwd_fits,
                      group_norm_bwd_prepare, NULL),
     AT_REFERENCE("group_norm_bwd", group_norm_bwd_ref),

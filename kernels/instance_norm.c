@@ -223,7 +223,14 @@ static at_status instance_norm_bwd_prepare(const void *args, const at_prepare_in
 }
 
 AT_SIMD_DECLARE(at_instance_norm);
+AT_CUDA_DECLARE(at_instance_norm);
+at_status at_instance_norm_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                        at_error *err);
 static const at_variant instance_norm_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("instance_norm", at_instance_norm, AT_ROWS_INDEPENDENT,
+                    at_instance_norm_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("instance_norm", at_instance_norm, AT_ROWS_INDEPENDENT, instance_norm_fits,
                      instance_norm_prepare, NULL),
     AT_REFERENCE("instance_norm", instance_norm_ref),
@@ -233,7 +240,14 @@ AT_DEFINE_OP(instance_norm, "y = relu?((x - mean) * rstd * gamma + beta), by sam
              instance_norm_variants);
 
 AT_SIMD_DECLARE(at_instance_norm_bwd);
+AT_CUDA_DECLARE(at_instance_norm_bwd);
+at_status at_instance_norm_bwd_cuda_prepare(const void *args, const at_prepare_in *in,
+                                            at_prepared *out, at_error *err);
 static const at_variant instance_norm_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("instance_norm_bwd", at_instance_norm_bwd, AT_ROWS_INDEPENDENT,
+                    at_instance_norm_bwd_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("instance_norm_bwd", at_instance_norm_bwd, AT_ROWS_INDEPENDENT,
                      instance_norm_bwd_fits, instance_norm_bwd_prepare, NULL),
     AT_REFERENCE("instance_norm_bwd", instance_norm_bwd_ref),

@@ -96,7 +96,13 @@ static at_status mean_std_prepare(const void *args, const at_prepare_in *in, at_
 }
 
 AT_SIMD_DECLARE(at_mean_std);
+AT_CUDA_DECLARE(at_mean_std);
+at_status at_mean_std_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                   at_error *err);
 static const at_variant mean_std_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("mean_std", at_mean_std, AT_ROWS_INDEPENDENT, at_mean_std_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("mean_std", at_mean_std, AT_ROWS_INDEPENDENT, mean_std_fits, mean_std_prepare,
                      NULL),
     AT_REFERENCE("mean_std", mean_std_ref),
@@ -163,7 +169,14 @@ static at_status mean_std_bwd_prepare(const void *args, const at_prepare_in *in,
 }
 
 AT_SIMD_DECLARE(at_mean_std_bwd);
+AT_CUDA_DECLARE(at_mean_std_bwd);
+at_status at_mean_std_bwd_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                       at_error *err);
 static const at_variant mean_std_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("mean_std_bwd", at_mean_std_bwd, AT_ROWS_INDEPENDENT,
+                    at_mean_std_bwd_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("mean_std_bwd", at_mean_std_bwd, AT_ROWS_INDEPENDENT, mean_std_bwd_fits,
                      mean_std_bwd_prepare, NULL),
     AT_REFERENCE("mean_std_bwd", mean_std_bwd_ref),
@@ -238,7 +251,13 @@ static at_status adain_prepare(const void *args, const at_prepare_in *in, at_pre
 }
 
 AT_SIMD_DECLARE(at_adain);
+AT_CUDA_DECLARE(at_adain);
+at_status at_adain_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                at_error *err);
 static const at_variant adain_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("adain", at_adain, AT_ROWS_INDEPENDENT, at_adain_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("adain", at_adain, AT_ROWS_INDEPENDENT, adain_fits, adain_prepare, NULL),
     AT_REFERENCE("adain", adain_ref),
 };
