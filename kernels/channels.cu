@@ -232,8 +232,6 @@ __device__ __forceinline__ line line_of(const at_channels_job &j, const at_chann
     return k;
 }
 
-/* Makes y of v and stores it; returns the largest |y| so far. What lies beyond the row's end is
- * act(0) = 0. */
 template <class T>
 __device__ __forceinline__ float put_row(float (&v)[AT_PACK], const at_channels_job &j,
                                          const line &k, int64_t row, int64_t c, float y_scale,
@@ -242,26 +240,7 @@ __device__ __forceinline__ float put_row(float (&v)[AT_PACK], const at_channels_
 #pragma unroll
     for (int i = 0; i < AT_PACK; i++)
         v[i] = fmaf(v[i] - k.centre[i], k.scale[i], k.shift[i]);
-    if (j.act == AT_CHANNELS_SILU)
-#pragma unroll
-        for (int i = 0; i < AT_PACK; i++)
-            v[i] = v[i] / (1.0f + expf(-v[i]));
-    if (j.act == AT_CHANNELS_RELU)
-#pragma unroll
-        for (int i = 0; i < AT_PACK; i++)
-            v[i] = v[i] < 0 ? 0.0f : v[i];
-#pragma unroll
-    for (int i = 0; i < AT_PACK; i++)
-        top = fmaxf(top, fabsf(v[i]));
-    if (j.y_scale) {
-#pragma unroll
-        for (int i = 0; i < AT_PACK; i++)
-            v[i] /= y_scale;
-        at_pack_store(at_line<__nv_fp8_e4m3>(j.y, row) + c, v, j.s.cols - c, j.y.wide);
-    } else {
-        at_pack_store(at_line<T>(j.y, row) + c, v, j.s.cols - c, j.y.wide);
-    }
-    return top;
+    return at_channels_put<T>(v, j, row, c, y_scale, top);
 }
 
 template <class T>

@@ -258,4 +258,34 @@ __device__ __forceinline__ void at_channels_set(const at_channels_job &j, int64_
     to[AT_COEF_SHIFT * j.stride] = (float)(shift + ((double)rounded - centre) * scale);
 }
 
+/* --- y ---------------------------------------------------------------------------------------- */
+
+/* Stores act(v) / y_scale in row 'row' from channel c on; returns the largest |act(v)| so far. What
+ * lies beyond the row's end is zero. */
+template <class T>
+__device__ __forceinline__ float at_channels_put(float (&v)[AT_PACK], const at_channels_job &j,
+                                                 int64_t row, int64_t c, float y_scale, float top)
+{
+    if (j.act == AT_CHANNELS_SILU)
+#pragma unroll
+        for (int i = 0; i < AT_PACK; i++)
+            v[i] = v[i] / (1.0f + expf(-v[i]));
+    if (j.act == AT_CHANNELS_RELU)
+#pragma unroll
+        for (int i = 0; i < AT_PACK; i++)
+            v[i] = v[i] < 0 ? 0.0f : v[i];
+#pragma unroll
+    for (int i = 0; i < AT_PACK; i++)
+        top = fmaxf(top, fabsf(v[i]));
+    if (j.y_scale) {
+#pragma unroll
+        for (int i = 0; i < AT_PACK; i++)
+            v[i] /= y_scale;
+        at_pack_store(at_line<__nv_fp8_e4m3>(j.y, row) + c, v, j.s.cols - c, j.y.wide);
+    } else {
+        at_pack_store(at_line<T>(j.y, row) + c, v, j.s.cols - c, j.y.wide);
+    }
+    return top;
+}
+
 #endif

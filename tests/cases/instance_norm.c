@@ -2,7 +2,7 @@
 
 /* One position (rstd is 1 / sqrt(eps)), channels below, at and above a vector, channels in several
  * slabs, positions in several parts (in f32 from 12289 on), a mean far from zero, statistics that
- * are given. */
+ * are given; what a GPU cuts in both ways. */
 AT_CASES(instance_norm) = {
     { "x=1,1,1,1 eps=1e-5", .gradients = "-" },
     { "x=2,1,1,5 gamma=5 beta=5 eps=1e-5 relu=yes", .gradients = "-" },
@@ -16,6 +16,8 @@ AT_CASES(instance_norm) = {
       "rstd_in=0.5:2", .gradients = "-" },
     { "x=2,113,113,3 gamma=3 beta=3 eps=1e-5 relu=yes", "x=2:4", .types = CHECK_F32,
       .gradients = "-" },
+    { "x=2,21,26,72 gamma=72 eps=1e-5 relu=yes", .gradients = "-" },
+    { "x=2,30,31,24 eps=1e-5", "x=999.9:1000.1", .types = CHECK_F32, .gradients = "-" },
     { NULL },
 };
 
@@ -31,5 +33,7 @@ AT_CASES(instance_norm_bwd) = {
       "rstd=0.5:2", .gradients = "-" },
     { "x=1,113,113,3 dy=1,113,113,3 gamma=3 beta=3 mean=1,3:f32 rstd=1,3:f32 relu=yes",
       "rstd=1.5:2 mean=-0.1:0.1", .types = CHECK_F32, .gradients = "-" },
+    { "x=2,21,26,72 dy=2,21,26,72:f32 gamma=72 beta=72 mean=2,72:f32 rstd=2,72:f32 relu=yes",
+      "rstd=1.5:2 mean=-0.1:0.1", .gradients = "-" },
     { NULL },
 };

@@ -7,6 +7,7 @@ AT_CASES(mean_std) = {
     { "x=2,9,20 eps=1e-3", .gradients = "x" },
     { "x=2,13,10,150 eps=1e-5 unbiased=yes", "x=99:101", .types = CHECK_F32, .gradients = "-" },
     { "x=2,113,113,3 eps=1e-5 unbiased=yes", "x=2:4", .types = CHECK_F32, .gradients = "-" },
+    { "x=2,30,31,72 eps=1e-5", "x=999.9:1000.1", .types = CHECK_F32, .gradients = "-" },
     { NULL },
 };
 
@@ -29,6 +30,8 @@ AT_CASES(adain) = {
     { "x=3,5,7,19 x_mean=3,19:f32 x_std=3,19:f32 mean=3,19:f32 std=3,19:f32 alpha=0.25",
       "x_std=0.5:2 std=0.5:2", .gradients = "-" },
     { "x=3,31,5,64 x_mean=3,64:f32 x_std=3,64:f32 mean=1,64:f32 std=1,64:f32 alpha=1",
+      "x=0:6 x_mean=2:4 x_std=0.5:2 std=0.5:2", .gradients = "-" },
+    { "x=2,21,26,72 x_mean=2,72:f32 x_std=2,72:f32 mean=2,72:f32 std=1,72:f32 alpha=0.5",
       "x=0:6 x_mean=2:4 x_std=0.5:2 std=0.5:2", .gradients = "-" },
     { "x=2,90,5 x_mean=2,5:f32 x_std=2,5:f32 mean=2,5:f32 std=1,5:f32 alpha=0",
       "x_std=0.5:2 std=0.5:2", .gradients = "-" },
