@@ -199,7 +199,7 @@ static void print_machine(const findings *f)
     at_peaks_bytes((double)f->memory_free, rest, sizeof rest);
     snprintf(text, sizeof text, "%s, %s free", size, rest);
     line("memory", text);
-    for (int i = 0; at_cap_name(i); i++) {
+    for (int i = 0; at_cap_is_for(i, AT_CPU); i++) {
         bool has = f->device->caps.has & (1u << i);
         snprintf(text, sizeof text, "%-12s %-4s %s", at_cap_name(i), has ? "yes" : "no",
                  at_cap_text(i));
@@ -265,7 +265,7 @@ static void write_cpu(at_json_writer *w, const findings *f)
     at_json_put_int(w, "cores", f->machine.cores);
     at_json_write_key(w, "instructions");
     at_json_write_object(w);
-    for (int i = 0; at_cap_name(i); i++)
+    for (int i = 0; at_cap_is_for(i, AT_CPU); i++)
         at_json_put_bool(w, at_cap_name(i), f->device->caps.has & (1u << i));
     at_json_write_close(w);
     at_json_write_close(w);

@@ -15,9 +15,10 @@
 #endif
 
 static const struct {
+    at_device_kind device;
     const char *name, *text;
 } caps[] = {
-#define AT_CAP(NAME, name, text) { #name, text },
+#define AT_CAP(DEVICE, NAME, name, text) { AT_##DEVICE, #name, text },
 #include "kernels/caps.def"
 #undef AT_CAP
 };
@@ -32,6 +33,11 @@ const char *at_cap_text(int bit)
     return bit >= 0 && (size_t)bit < AT_COUNT(caps) ? caps[bit].text : NULL;
 }
 
+bool at_cap_is_for(int bit, at_device_kind device)
+{
+    return at_cap_name(bit) && caps[bit].device == device;
+}
+
 bool at_cpu_cap(uint32_t *has, const char *level)
 {
     if (!strcmp(level, "plain")) {
@@ -39,7 +45,7 @@ bool at_cpu_cap(uint32_t *has, const char *level)
         return true;
     }
     for (int i = 0; at_cap_name(i); i++)
-        if (!strcmp(at_cap_name(i), level)) {
+        if (at_cap_is_for(i, AT_CPU) && !strcmp(at_cap_name(i), level)) {
             *has &= (2u << i) - 1u;
             return true;
         }

@@ -18,4 +18,5 @@ AT_API int at_cpu_cores(void);
 /* Name of a capability bit and what it means; NULL past the end. */
 AT_API const char *at_cap_name(int bit);
 AT_API const char *at_cap_text(int bit);
+AT_API bool at_cap_is_for(int bit, at_device_kind device);
 #endif

@@ -30,7 +30,7 @@ typedef enum at_device_kind { AT_CPU, AT_CUDA, AT_DEVICE_KIND_COUNT } at_device_
 
 /* What a device can do, as bits a variant may need. */
 enum {
-#define AT_CAP(NAME, name, text) AT_CAP_BIT_##NAME,
+#define AT_CAP(DEVICE, NAME, name, text) AT_CAP_BIT_##NAME,
 #include "kernels/caps.def"
 #undef AT_CAP
 };
