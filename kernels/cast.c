@@ -135,14 +135,22 @@ static bool cast_fits(const void *args)
 }
 
 AT_SIMD_DECLARE(at_cast);
+AT_CUDA_DECLARE(at_cast);
 static const at_variant cast_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("cast", at_cast, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("cast", at_cast, AT_ROWS_INDEPENDENT, cast_fits, at_amax_prepare, NULL),
     AT_REFERENCE("cast", cast_ref),
 };
 AT_DEFINE_OP(cast, "y = x as " AT_CAST_TYPES, cast_operands, cast_attrs, cast_shape, NULL,
              cast_variants);
 
+AT_CUDA_DECLARE(at_fill);
 static const at_variant fill_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("fill", at_fill, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "fill_rows", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, fill_rows },
     AT_REFERENCE("fill", fill_ref),
 };

@@ -1,7 +1,7 @@
 #include "tests/check.h"
 
 /* Every pair of types in one direction or the other; f8 with and without its scale; what overflows,
- * vanishes and is cut off; parts of more than one run. */
+ * vanishes and is cut off; what is infinite or no number; parts of more than one run. */
 AT_CASES(cast) = {
     { "x=1 to=f32" },
     { "x=3,5 to=bf16", .gradients = "-" },
@@ -26,6 +26,22 @@ AT_CASES(cast) = {
     { "x=5,129:u8 to=bf16", "x=0:255", .types = CHECK_F32, .gradients = "-" },
     { "x=5,129:i64 to=i32", "x=-9:9", .types = CHECK_F32, .gradients = "-" },
     { "x=5,129:i64 to=i64", "x=-9:9", .types = CHECK_F32, .gradients = "-" },
+    { "x=5,129:i64 to=i64", "x=-1e17:1e17", .types = CHECK_F32, .gradients = "-" },
+    { "x=5,129:i64 to=f32", "x=-1e17:1e17", .types = CHECK_F32, .gradients = "-" },
+    { "x=5,129:i64 to=u8", "x=-1e4:1e4", .types = CHECK_F32, .gradients = "-" },
+    { "x=5,129:i32 scale=5 to=f8", "x=-900:900", .types = CHECK_F32, .gradients = "-" },
+    { "x=5,129:u8 to=f64", "x=0:255", .types = CHECK_F32, .gradients = "-" },
+    { "x=3,129:f8 scale=3 to=i32", "x=-9:9 scale=3:9", .types = CHECK_F32, .gradients = "-" },
+    { "x=3,129:f8 to=f8", "x=-9:9", .types = CHECK_F32, .gradients = "-" },
+    { "x=3,129:f64 scale=1 to=f8", "x=-9:9 scale=0.02:0.1", .types = CHECK_F32, .gradients = "-" },
+    { "x=3,129:f64 to=bf16", "x=-9:9", .types = CHECK_F32, .gradients = "-" },
+    { "x=3,37 to=bf16", "x=const:nan", .gradients = "-" },
+    { "x=3,37 to=f8", "x=const:nan", .gradients = "-" },
+    { "x=3,37 to=i32", "x=const:nan", .gradients = "-" },
+    { "x=3,37 to=f8", "x=const:-1e39", .gradients = "-" },
+    { "x=3,37 to=i32", "x=const:1e39", .gradients = "-" },
+    { "x=3,37 to=i64", "x=const:1e39", .gradients = "-" },
+    { "x=3,37 to=u8", "x=const:-1e39", .gradients = "-" },
     { NULL },
 };
 
