@@ -185,7 +185,11 @@ static bool concat_fits(const void *args)
            is_cut(&a->x3, a->axis);
 }
 
+AT_CUDA_DECLARE(at_concat);
 static const at_variant concat_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("concat", at_concat, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "concat_rows", AT_CPU, 0, AT_ROWS_INDEPENDENT, concat_fits, NULL, NULL, NULL, concat_rows },
     AT_REFERENCE("concat", concat_ref),
 };
@@ -247,7 +251,11 @@ static bool slice_fits(const void *args)
     return is_cut(&a->x, a->axis);
 }
 
+AT_CUDA_DECLARE(at_slice);
 static const at_variant slice_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("slice", at_slice, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "slice_rows", AT_CPU, 0, AT_ROWS_INDEPENDENT, slice_fits, NULL, NULL, NULL, slice_rows },
     AT_REFERENCE("slice", slice_ref),
 };
@@ -313,7 +321,11 @@ static bool slice_bwd_fits(const void *args)
     return is_cut(&a->dy, a->axis);
 }
 
+AT_CUDA_DECLARE(at_slice_bwd);
 static const at_variant slice_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("slice_bwd", at_slice_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "slice_bwd_rows", AT_CPU, 0, AT_ROWS_INDEPENDENT, slice_bwd_fits, NULL, NULL, NULL,
       slice_bwd_rows },
     AT_REFERENCE("slice_bwd", slice_bwd_ref),
