@@ -3,6 +3,8 @@
  * Axes that stay neighbours are merged first; what is left of the common orders (NCHW to NHWC and
  * back, heads out of tokens) is a batch of matrix transposes or of row copies. Transposes go tile
  * by tile, so that both sides use whole cache lines. */
+#include "kernels/permute.h"
+
 #include <string.h>
 
 #include "kernels/parallel.h"
@@ -31,18 +33,9 @@ static at_status permute_shape(void *args, at_error *err)
     return AT_OK;
 }
 
-/* For each axis of y: its size and how far apart its elements lie in x; padded in front to four
- * axes. */
-typedef struct walk {
-    int64_t size[AT_RANK_MAX], stride[AT_RANK_MAX];
-    size_t bytes;
-    char *y;
-    const char *x;
-} walk;
-
-static walk walk_of(const at_permute_args *a)
+static at_permute_walk walk_of(const at_permute_args *a)
 {
-    walk w = { { 1, 1, 1, 1 }, { 0 }, at_dtype_bytes(a->x.dtype), a->y.data, a->x.data };
+    at_permute_walk w = { { 1, 1, 1, 1 }, { 0 }, at_dtype_bytes(a->x.dtype), a->y.data, a->x.data };
     int64_t stride[AT_RANK_MAX];
     int rank = a->x.rank, first = AT_RANK_MAX - rank;
     for (int i = rank - 1; i >= 0; i--)
@@ -57,7 +50,7 @@ static walk walk_of(const at_permute_args *a)
 static at_status permute_ref(const void *args, const at_prepared *p, const at_launch *l)
 {
     const at_permute_args *a = args;
-    walk w = walk_of(a);
+    at_permute_walk w = walk_of(a);
     int64_t to = 0;
     (void)p, (void)l;
     for (int64_t i = 0; i < w.size[0]; i++)
@@ -71,28 +64,34 @@ static at_status permute_ref(const void *args, const at_prepared *p, const at_la
     return AT_OK;
 }
 
-/* Joins axis i of y with the one before it where x has them in one piece, too. */
-static void merge_axes(walk *w)
+at_permute_walk at_permute_walk_of(const at_permute_args *a)
 {
-    for (int i = AT_RANK_MAX - 1; i > 0; i--) {
-        bool joined = w->stride[i - 1] == w->stride[i] * w->size[i] || w->size[i - 1] == 1;
-        for (int pass = 0; joined && pass < AT_RANK_MAX; pass++) {
-            w->size[i] *= w->size[i - 1];
-            for (int k = i - 1; k > 0; k--) {
-                w->size[k] = w->size[k - 1];
-                w->stride[k] = w->stride[k - 1];
-            }
-            w->size[0] = 1;
-            w->stride[0] = 0;
-            joined = i > 0 && w->size[i - 1] > 1 && w->stride[i - 1] == w->stride[i] * w->size[i];
+    at_permute_walk w = walk_of(a);
+    int last = AT_RANK_MAX; /* axes from here on are done */
+    for (int i = AT_RANK_MAX - 1; i >= 0; i--) {
+        if (w.size[i] == 1)
+            continue;
+        if (last < AT_RANK_MAX && w.stride[i] == w.stride[last] * w.size[last]) {
+            w.size[last] *= w.size[i];
+            continue;
         }
+        last--;
+        w.size[last] = w.size[i];
+        w.stride[last] = w.stride[i];
     }
+    for (int i = 0; i < last; i++) {
+        w.size[i] = 1;
+        w.stride[i] = 0;
+    }
+    if (last == AT_RANK_MAX) /* a single element */
+        w.stride[AT_RANK_MAX - 1] = 1;
+    return w;
 }
 
 enum { TILE = 32 };
 
 /* One tile: rows of y from 'k', columns from 'm'; the columns of y are far apart in x. */
-static void copy_tile(const walk *w, char *y, const char *x, int64_t k, int64_t m)
+static void copy_tile(const at_permute_walk *w, char *y, const char *x, int64_t k, int64_t m)
 {
     int64_t k_end = k + TILE < w->size[2] ? k + TILE : w->size[2];
     int64_t m_end = m + TILE < w->size[3] ? m + TILE : w->size[3];
@@ -115,7 +114,7 @@ static void copy_tile(const walk *w, char *y, const char *x, int64_t k, int64_t 
 /* A part is a stripe of TILE rows of one of the matrices that the first two axes number. */
 static void permute_part(void *ctx, int64_t begin, int64_t end, int worker)
 {
-    const walk *w = ctx;
+    const at_permute_walk *w = ctx;
     int64_t stripes = (w->size[2] + TILE - 1) / TILE;
     (void)worker;
     for (int64_t s = begin; s < end; s++) {
@@ -137,9 +136,8 @@ static void permute_part(void *ctx, int64_t begin, int64_t end, int worker)
 
 static at_status permute_tiles(const void *args, const at_prepared *p, const at_launch *l)
 {
-    walk w = walk_of(args);
+    at_permute_walk w = at_permute_walk_of(args);
     (void)p;
-    merge_axes(&w);
     int64_t stripes = w.size[0] * w.size[1] * ((w.size[2] + TILE - 1) / TILE);
     at_parallel(l->stream, stripes,
                 at_grain(stripes, 2.0 * TILE * (double)w.size[3] * (double)w.bytes), permute_part,
@@ -147,7 +145,11 @@ static at_status permute_tiles(const void *args, const at_prepared *p, const at_
     return AT_OK;
 }
 
+AT_CUDA_DECLARE(at_permute);
 static const at_variant permute_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("permute", at_permute, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "permute_tiles", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, permute_tiles },
     AT_REFERENCE("permute", permute_ref),
 };
