@@ -199,7 +199,13 @@ static at_status reduce_prepare(const void *args, const at_prepare_in *in, at_pr
 }
 
 AT_SIMD_DECLARE(at_reduce);
+AT_CUDA_DECLARE(at_reduce);
+at_status at_reduce_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                 at_error *err);
 static const at_variant reduce_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("reduce", at_reduce, AT_ROWS_INDEPENDENT, at_reduce_cuda_prepare),
+#endif
     AT_SIMD_VARIANTS("reduce", at_reduce, AT_ROWS_INDEPENDENT, reduce_fits, reduce_prepare, NULL),
     { "reduce_ref", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, reduce_ref_prepare, NULL, NULL,
       reduce_ref },
@@ -208,7 +214,11 @@ AT_DEFINE_OP(reduce, "y = acc + " AT_REDUCE_KINDS " of x over " AT_OVERS, reduce
              reduce_attrs, reduce_shape, reduce_flops, reduce_variants);
 
 AT_SIMD_DECLARE(at_broadcast);
+AT_CUDA_DECLARE(at_broadcast);
 static const at_variant broadcast_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("broadcast", at_broadcast, AT_ROWS_INDEPENDENT, NULL),
+#endif
     AT_SIMD_VARIANTS("broadcast", at_broadcast, AT_ROWS_INDEPENDENT, broadcast_fits, NULL, NULL),
     AT_REFERENCE("broadcast", broadcast_ref),
 };

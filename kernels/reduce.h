@@ -5,6 +5,10 @@
 
 #include "kernels/ops.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* 'groups' stretches of memory, 'group_step' elements apart. Down: each group is 'rows' rows,
  * 'step' apart, that are added up to one row of 'cols'. Otherwise each group is a row of 'cols'
  * elements, 'pitch' apart, that are added up to a number. */
@@ -24,7 +28,7 @@ enum {
 /* Going down: rows that one part adds up, and parts of a group. */
 static inline int64_t at_reduce_block(const at_reduce_walk *w)
 {
-    return AT_REDUCE_PART / (w->cols < AT_REDUCE_TILE ? w->cols : AT_REDUCE_TILE);
+    return AT_REDUCE_PART / (w->cols < AT_REDUCE_TILE ? w->cols : (int64_t)AT_REDUCE_TILE);
 }
 
 static inline int64_t at_reduce_blocks(const at_reduce_walk *w)
@@ -50,4 +54,7 @@ static inline size_t at_reduce_scratch(const at_reduce_walk *w, int over)
     return (size_t)(w->groups * at_reduce_pieces(w)) * sizeof(double);
 }
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -4,6 +4,10 @@
 
 #include "kernels/ops.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* 'small' must fit over 'large' as 'spread' says. */
 at_status at_expect_spread(const char *op, const char *name, const at_view *small,
                            const at_view *large, int spread, at_error *err);
@@ -44,4 +48,7 @@ static inline int64_t at_spread_run(const at_spread_map *m, int64_t e, int64_t e
     return n < end - e ? n : end - e;
 }
 
+#ifdef __cplusplus
+}
+#endif
 #endif
