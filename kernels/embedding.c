@@ -75,7 +75,11 @@ static bool embedding_fits(const void *args)
     return a->y.dtype == a->table.dtype;
 }
 
+AT_CUDA_DECLARE(at_embedding);
 static const at_variant embedding_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("embedding", at_embedding, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "embedding_rows", AT_CPU, 0, AT_ROWS_INDEPENDENT, embedding_fits, NULL, NULL, NULL,
       embedding_rows },
     AT_REFERENCE("embedding", embedding_ref),
@@ -174,7 +178,11 @@ static bool embedding_bwd_fits(const void *args)
     return a->dy.dtype == AT_F32;
 }
 
+AT_CUDA_DECLARE(at_embedding_bwd);
 static const at_variant embedding_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("embedding_bwd", at_embedding_bwd, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "embedding_bwd_f32", AT_CPU, 0, AT_ROWS_INDEPENDENT, embedding_bwd_fits, NULL, NULL, NULL,
       embedding_bwd_f32 },
     AT_REFERENCE("embedding_bwd", embedding_bwd_ref),
