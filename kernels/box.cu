@@ -4,7 +4,7 @@
 
 struct box_job {
     at_lines y, x;          /* (B * Ho * Wo, C), (B * H * W, C) */
-    at_spots spots;         /* of y */
+    at_pixels spots;        /* of y */
     int64_t out_rows, rows; /* Ho, H */
     int64_t cols;           /* W */
     at_box_axis down, across;
@@ -21,12 +21,12 @@ __device__ __forceinline__ int64_t border(int64_t n, int64_t div, int64_t low, i
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) sum_boxes(box_job j)
 {
-    at_spot s = at_spot_first(j.spots);
+    at_pixel s = at_pixel_first(j.spots);
     const at_box_axis &h = j.down, &w = j.across;
     const int64_t left = border(w.step * s.col + w.first, w.div, 0, j.cols);
     const int64_t right = border(w.step * s.col + w.last, w.div, left, j.cols);
     const int64_t n = j.spots.channels - s.channel;
-    for (; at_spot_exists(j.spots, s); at_spot_next(s)) {
+    for (; at_pixel_exists(j.spots, s); at_pixel_next(s)) {
         const int64_t b = s.row / j.out_rows, o = s.row % j.out_rows;
         const int64_t top = border(h.step * o + h.first, h.div, 0, j.rows);
         const int64_t bottom = border(h.step * o + h.last, h.div, top, j.rows);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(AT_BLOCK) sum_boxes(box_job j)
 template <class T>
 static cudaError_t launch_boxes(const box_job &j, cudaStream_t stream)
 {
-    const at_tiles t = at_spot_tiles(j.spots);
+    const at_tiles t = at_pixel_tiles(j.spots);
     return AT_LAUNCH(sum_boxes<T>, t.grid, t.block, 0, stream, j);
 }
 
@@ -61,7 +61,7 @@ cudaError_t at_box_sum_cuda(const at_box &box, cudaStream_t stream)
     const int64_t *out = box.y.size;
     const box_job j = { at_lines_of(&box.y),
                         at_lines_of(&box.x),
-                        at_spots_of(out[0] * out[1], out[2], out[3]),
+                        at_pixels_of(out[0] * out[1], out[2], out[3]),
                         out[1],
                         box.x.size[1],
                         box.x.size[2],

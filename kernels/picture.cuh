@@ -26,37 +26,37 @@ static inline at_tiles at_tiles_spread(at_tiles t)
 
 /* --- spots ------------------------------------------------------------------------------------ */
 
-struct at_spots {
+struct at_pixels {
     int64_t rows, cols; /* B * H, W */
     int64_t channels, packs;
 };
 
-struct at_spot {
+struct at_pixel {
     int64_t row, col, channel;
 };
 
-static inline at_spots at_spots_of(int64_t rows, int64_t cols, int64_t channels)
+static inline at_pixels at_pixels_of(int64_t rows, int64_t cols, int64_t channels)
 {
     return { rows, cols, channels, (channels + AT_PACK - 1) / AT_PACK };
 }
 
-static inline at_tiles at_spot_tiles(const at_spots &s)
+static inline at_tiles at_pixel_tiles(const at_pixels &s)
 {
     return at_tiles_spread(at_tiles_of(s.rows, s.cols * s.packs * AT_PACK));
 }
 
-__device__ __forceinline__ at_spot at_spot_first(const at_spots &s)
+__device__ __forceinline__ at_pixel at_pixel_first(const at_pixels &s)
 {
     const int64_t q = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     return { (int64_t)blockIdx.y * blockDim.y + threadIdx.y, q / s.packs, q % s.packs * AT_PACK };
 }
 
-__device__ __forceinline__ bool at_spot_exists(const at_spots &s, const at_spot &at)
+__device__ __forceinline__ bool at_pixel_exists(const at_pixels &s, const at_pixel &at)
 {
     return at.col < s.cols && at.row < s.rows;
 }
 
-__device__ __forceinline__ void at_spot_next(at_spot &at)
+__device__ __forceinline__ void at_pixel_next(at_pixel &at)
 {
     at.row += (int64_t)gridDim.y * blockDim.y;
 }

@@ -4,7 +4,7 @@
 #include "kernels/box.cuh"
 
 struct pool_job {
-    at_spots spots;       /* of what the kernel writes */
+    at_pixels spots;      /* of what the kernel writes */
     at_lines y, x;        /* (B * Ho * Wo, C) or, in the gradient, dx; (B * H * W, C) */
     at_lines dy;          /* (B * Ho * Wo, C) of the gradient */
     int64_t rows, cols;   /* H, W */
@@ -57,7 +57,7 @@ __device__ __forceinline__ void find_largest(float (&best)[AT_PACK], int (&winne
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) max_forward(pool_job j)
 {
-    for (at_spot s = at_spot_first(j.spots); at_spot_exists(j.spots, s); at_spot_next(s)) {
+    for (at_pixel s = at_pixel_first(j.spots); at_pixel_exists(j.spots, s); at_pixel_next(s)) {
         const int64_t b = s.row / j.down, top = s.row % j.down * j.stride[0];
         const pool_window window = window_at(j, b, top, s.col * j.stride[1]);
         float best[AT_PACK];
@@ -77,7 +77,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) max_backward_apart(pool_job j)
 {
     const int64_t cells = (j.rows + j.stride[0] - 1) / j.stride[0];
-    for (at_spot s = at_spot_first(j.spots); at_spot_exists(j.spots, s); at_spot_next(s)) {
+    for (at_pixel s = at_pixel_first(j.spots); at_pixel_exists(j.spots, s); at_pixel_next(s)) {
         const int64_t b = s.row / cells, i = s.row % cells, n = j.spots.channels - s.channel;
         const int64_t top = i * j.stride[0], left = s.col * j.stride[1];
         const int64_t rows = j.stride[0] < j.rows - top ? j.stride[0] : j.rows - top;
@@ -118,7 +118,7 @@ __device__ __forceinline__ void windows_of(int64_t p, int64_t kernel, int64_t st
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) max_backward_any(pool_job j)
 {
-    for (at_spot s = at_spot_first(j.spots); at_spot_exists(j.spots, s); at_spot_next(s)) {
+    for (at_pixel s = at_pixel_first(j.spots); at_pixel_exists(j.spots, s); at_pixel_next(s)) {
         const int64_t b = s.row / j.rows, h = s.row % j.rows;
         int64_t i0, i1, w0, w1;
         float sum[AT_PACK] = {};
@@ -149,7 +149,7 @@ __global__ void __launch_bounds__(AT_BLOCK) max_backward_any(pool_job j)
     template <class T>                                                         \
     static cudaError_t launch_##kernel(const pool_job &j, cudaStream_t stream) \
     {                                                                          \
-        const at_tiles t = at_spot_tiles(j.spots);                             \
+        const at_tiles t = at_pixel_tiles(j.spots);                            \
         return AT_LAUNCH(kernel<T>, t.grid, t.block, 0, stream, j);            \
     }
 LAUNCHER(max_forward)
@@ -162,7 +162,7 @@ static pool_job job_of(const at_view *y, const at_view *x, const at_view *window
                        const int64_t *kernel, const int64_t *stride)
 {
     pool_job j = {};
-    j.spots = at_spots_of(y->size[0] * y->size[1], y->size[2], y->size[3]);
+    j.spots = at_pixels_of(y->size[0] * y->size[1], y->size[2], y->size[3]);
     j.y = at_lines_of(y);
     j.x = at_lines_of(x);
     j.rows = x->size[1];
@@ -204,7 +204,7 @@ extern "C" at_status at_max_pool2d_bwd_cuda(const void *args, const at_prepared 
         return at_launched(AT_BY_TYPE(a->x.dtype, launch_max_backward_any, j, at_stream_of(l)));
     const int64_t down = (j.rows + j.stride[0] - 1) / j.stride[0];
     const int64_t across = (j.cols + j.stride[1] - 1) / j.stride[1];
-    j.spots = at_spots_of(a->x.size[0] * down, across, a->x.size[3]);
+    j.spots = at_pixels_of(a->x.size[0] * down, across, a->x.size[3]);
     return at_launched(AT_BY_TYPE(a->x.dtype, launch_max_backward_apart, j, at_stream_of(l)));
 }
 
