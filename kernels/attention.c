@@ -145,7 +145,15 @@ AT_ATTENTION_DECLARE(avx2);
 AT_ATTENTION_DECLARE(simd);
 #endif
 
+AT_CUDA_DECLARE(at_attention_few);
+AT_CUDA_DECLARE(at_attention);
+AT_CUDA_DECLARE(at_attention_plain);
 static const at_variant attention_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("attention_few", at_attention_few, AT_ROWS_INDEPENDENT, NULL),
+    AT_CUDA_VARIANT("attention", at_attention, AT_ROWS_INDEPENDENT, NULL),
+    AT_CUDA_VARIANT("attention_plain", at_attention_plain, AT_ROWS_INDEPENDENT, NULL),
+#endif
 #if defined(__x86_64__)
     ATTENTION_VARIANT(amx, AT_CAP_MASK(AMX_BF16), at_attention_fits_pairs),
     ATTENTION_VARIANT(bf16, AT_CAP_MASK(AVX512_BF16) | AT_CAP_MASK(BF16_FAST),
