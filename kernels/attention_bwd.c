@@ -139,7 +139,16 @@ AT_ATTENTION_BWD_DECLARE(avx2);
 AT_ATTENTION_BWD_DECLARE(simd);
 #endif
 
+AT_CUDA_DECLARE(at_attention_bwd);
+AT_CUDA_DECLARE(at_attention_bwd_plain);
+at_prepare_fn at_attention_bwd_cuda_prepare;
 static const at_variant attention_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("attention_bwd", at_attention_bwd, AT_ROWS_INDEPENDENT,
+                    at_attention_bwd_cuda_prepare),
+    AT_CUDA_VARIANT("attention_bwd_plain", at_attention_bwd_plain, AT_ROWS_INDEPENDENT,
+                    at_attention_bwd_cuda_prepare),
+#endif
 #if defined(__x86_64__)
     ATTENTION_BWD_SIMD(avx512, AT_CAP_MASK(AVX512)),
     ATTENTION_BWD_SIMD(avx2, AT_CAP_MASK(AVX2)),
