@@ -82,7 +82,11 @@ static at_status kv_append_copy(const void *args, const at_prepared *p, const at
     return AT_OK;
 }
 
+AT_CUDA_DECLARE(at_kv_append);
 static const at_variant kv_append_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_VARIANT("kv_append", at_kv_append, AT_ROWS_INDEPENDENT, NULL),
+#endif
     { "kv_append_copy", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, kv_append_copy },
     AT_REFERENCE("kv_append", kv_append_ref),
 };
