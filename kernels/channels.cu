@@ -23,45 +23,31 @@ __device__ __forceinline__ void add_row(sums &s, const float (&v)[AT_PACK])
     }
 }
 
-/* 'x' is NULL or leads to the wide packs of the thread's channels, 'pitch' apart. */
-template <class T>
-__device__ __forceinline__ void start_sums(sums &s, const at_channels_job &j,
-                                           const at_channels_place &p, const T *x, int64_t pitch)
-{
-    const int64_t row = p.first + threadIdx.y;
-#pragma unroll
-    for (int i = 0; i < AT_PACK; i++)
-        s.shift[i] = s.sum[i] = s.squares[i] = 0.0f;
-    if (threadIdx.y < p.n && x)
-        at_pack_load(s.shift, x + row * pitch, AT_PACK, true, 0.0f);
-    else if (threadIdx.y < p.n)
-        at_channels_load<T>(s.shift, j.x, j.x2, j.seam, j.s.cols, row, p.column);
-}
-
 template <class T>
 __device__ __forceinline__ void sum_rows(sums &s, const at_channels_job &j,
                                          const at_channels_place &p)
 {
-    const int64_t step = blockDim.y;
-    int64_t pitch = 0, r = threadIdx.y;
+    const unsigned n = (unsigned)p.n, step = blockDim.y;
     float v[ROWS_AT_ONCE][AT_PACK];
+    int64_t pitch = 0;
     const T *x = at_channels_wide<T>(j.x, j.x2, j.seam, j.s.cols, p.column, &pitch);
-    start_sums(s, j, p, x, pitch);
-    for (; !x && r < p.n; r += step) {
-        at_channels_load<T>(v[0], j.x, j.x2, j.seam, j.s.cols, p.first + r, p.column);
+    unsigned r = threadIdx.y;
+    s = {};
+    if (r < n)
+        at_channels_load(s.shift, x, pitch, j, p.first + r, p.column);
+    for (; !x && r < n; r += step) {
+        at_channels_load(v[0], x, pitch, j, p.first + r, p.column);
         add_row(s, v[0]);
     }
-    for (; r + (ROWS_AT_ONCE - 1) * step < p.n; r += ROWS_AT_ONCE * step) {
+    for (; r < n; r += ROWS_AT_ONCE * step) {
 #pragma unroll
-        for (int k = 0; k < ROWS_AT_ONCE; k++)
-            at_pack_load(v[k], x + (p.first + r + k * step) * pitch, AT_PACK, true, 0.0f);
+        for (int i = 0; i < ROWS_AT_ONCE; i++)
+            at_pack_load(v[i], x + (p.first + at_row_or(r + i * step, n, r)) * pitch, AT_PACK, true,
+                         0.0f);
 #pragma unroll
-        for (int k = 0; k < ROWS_AT_ONCE; k++)
-            add_row(s, v[k]);
-    }
-    for (; r < p.n; r += step) {
-        at_pack_load(v[0], x + (p.first + r) * pitch, AT_PACK, true, 0.0f);
-        add_row(s, v[0]);
+        for (int i = 0; i < ROWS_AT_ONCE; i++)
+            if (r + i * step < n)
+                add_row(s, v[i]);
     }
 }
 
@@ -246,27 +232,26 @@ __device__ __forceinline__ float put_row(float (&v)[AT_PACK], const at_channels_
 template <class T>
 __device__ __forceinline__ float put_rows(const at_channels_job &j, const at_channels_place &p)
 {
-    const int64_t step = blockDim.y, c = p.column;
+    const unsigned n = (unsigned)p.n, step = blockDim.y;
     const float y_scale = j.y_scale ? *j.y_scale : 1.0f;
     const line k = line_of(j, p);
-    int64_t pitch = 0, r = threadIdx.y;
     float v[ROWS_AT_ONCE][AT_PACK], top = 0;
-    const T *x = at_channels_wide<T>(j.x, j.x2, j.seam, j.s.cols, c, &pitch);
-    for (; !x && r < p.n; r += step) {
-        at_channels_load<T>(v[0], j.x, j.x2, j.seam, j.s.cols, p.first + r, c);
-        top = put_row<T>(v[0], j, k, p.first + r, c, y_scale, top);
+    int64_t pitch = 0;
+    const T *x = at_channels_wide<T>(j.x, j.x2, j.seam, j.s.cols, p.column, &pitch);
+    unsigned r = threadIdx.y;
+    for (; !x && r < n; r += step) {
+        at_channels_load(v[0], x, pitch, j, p.first + r, p.column);
+        top = put_row<T>(v[0], j, k, p.first + r, p.column, y_scale, top);
     }
-    for (; r + (ROWS_AT_ONCE - 1) * step < p.n; r += ROWS_AT_ONCE * step) {
+    for (; r < n; r += ROWS_AT_ONCE * step) {
 #pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; i++)
-            at_pack_load(v[i], x + (p.first + r + i * step) * pitch, AT_PACK, true, 0.0f);
+            at_pack_load(v[i], x + (p.first + at_row_or(r + i * step, n, r)) * pitch, AT_PACK, true,
+                         0.0f);
 #pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; i++)
-            top = put_row<T>(v[i], j, k, p.first + r + i * step, c, y_scale, top);
-    }
-    for (; r < p.n; r += step) {
-        at_pack_load(v[0], x + (p.first + r) * pitch, AT_PACK, true, 0.0f);
-        top = put_row<T>(v[0], j, k, p.first + r, c, y_scale, top);
+            if (r + i * step < n)
+                top = put_row<T>(v[i], j, k, p.first + r + i * step, p.column, y_scale, top);
     }
     return top;
 }

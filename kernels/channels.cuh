@@ -113,6 +113,13 @@ __device__ __forceinline__ at_channels_place at_channels_place_of(const at_slabs
     return p;
 }
 
+/* Row r of n, or another one instead: loads of several rows together need no tail of their own, for
+ * they read one of them again. */
+__device__ __forceinline__ unsigned at_row_or(unsigned r, unsigned n, unsigned instead)
+{
+    return r < n ? r : instead;
+}
+
 /* Blocks of a pass over all slabs. */
 static inline dim3 at_channels_grid(const at_slabs *s)
 {
@@ -143,19 +150,23 @@ __device__ __forceinline__ T *at_channels_wide(const at_lines &x, const at_lines
     return static_cast<T *>(x2.data) + (c - seam);
 }
 
-/* Any pack, element by element; zeros beyond the row's end. */
-template <class T>
-__device__ __forceinline__ void at_channels_load(float (&v)[AT_PACK], const at_lines &x,
-                                                 const at_lines &x2, int64_t seam, int64_t cols,
-                                                 int64_t row, int64_t c)
+/* Any pack: wide where 'wide', from the above, is not NULL, else element by element; zeros beyond
+ * the row's end. J is the job of either direction. */
+template <class T, class J>
+__device__ __forceinline__ void at_channels_load(float (&v)[AT_PACK], const T *wide, int64_t pitch,
+                                                 const J &j, int64_t row, int64_t c)
 {
+    if (wide) {
+        at_pack_load(v, wide + row * pitch, AT_PACK, true, 0.0f);
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < AT_PACK; i++) {
         v[i] = 0.0f;
-        if (c + i < seam)
-            v[i] = static_cast<float>(at_line<T>(x, row)[c + i]);
-        else if (c + i < cols)
-            v[i] = at_row_get(x2, row, c + i - seam);
+        if (c + i < j.seam)
+            v[i] = static_cast<float>(at_line<T>(j.x, row)[c + i]);
+        else if (c + i < j.s.cols)
+            v[i] = at_row_get(j.x2, row, c + i - j.seam);
     }
 }
 
@@ -269,7 +280,7 @@ __device__ __forceinline__ float at_channels_put(float (&v)[AT_PACK], const at_c
     if (j.act == AT_CHANNELS_SILU)
 #pragma unroll
         for (int i = 0; i < AT_PACK; i++)
-            v[i] = v[i] / (1.0f + expf(-v[i]));
+            v[i] *= 1.0f / (1.0f + expf(-v[i]));
     if (j.act == AT_CHANNELS_RELU)
 #pragma unroll
         for (int i = 0; i < AT_PACK; i++)

@@ -69,6 +69,7 @@ template <class T>
 struct sources {
     const T *x, *dy;
     int64_t x_pitch, dy_pitch;
+    bool wide; /* both can */
 };
 
 template <class T>
@@ -78,8 +79,7 @@ __device__ __forceinline__ sources<T> sources_of(const at_channels_bwd_job &j, i
     sources<T> from = {};
     from.x = at_channels_wide<T>(j.x, j.x2, j.seam, j.s.cols, c, &from.x_pitch);
     from.dy = at_channels_wide<T>(j.dy, none, j.s.cols, j.s.cols, c, &from.dy_pitch);
-    if (!from.dy || j.dy.dtype != j.x.dtype)
-        from.x = nullptr;
+    from.wide = from.x && from.dy && j.dy.dtype == j.x.dtype;
     return from;
 }
 
@@ -93,9 +93,10 @@ __device__ __forceinline__ void load_wide(float (&x)[AT_PACK], float (&dy)[AT_PA
 
 template <class T>
 __device__ __forceinline__ void load_any(float (&x)[AT_PACK], float (&dy)[AT_PACK],
-                                         const at_channels_bwd_job &j, int64_t row, int64_t c)
+                                         const sources<T> &from, const at_channels_bwd_job &j,
+                                         int64_t row, int64_t c)
 {
-    at_channels_load<T>(x, j.x, j.x2, j.seam, j.s.cols, row, c);
+    at_channels_load(x, from.x, from.x_pitch, j, row, c);
     at_row_load(dy, j.dy, row, c, j.s.cols, 0.0f);
 }
 
@@ -124,26 +125,22 @@ template <class T>
 __device__ __forceinline__ void sum_rows(bwd_sums &s, const at_channels_bwd_job &j,
                                          const at_channels_place &p)
 {
-    const int64_t step = blockDim.y;
+    const unsigned n = (unsigned)p.n, step = blockDim.y;
     const bwd_line k = line_of(j, p);
     const sources<T> from = sources_of<T>(j, p.column);
     float x[ROWS_AT_ONCE][AT_PACK], dy[ROWS_AT_ONCE][AT_PACK];
-    int64_t r = threadIdx.y;
-    for (; !from.x && r < p.n; r += step) {
-        load_any<T>(x[0], dy[0], j, p.first + r, p.column);
+    for (unsigned r = threadIdx.y; !from.wide && r < n; r += step) {
+        load_any(x[0], dy[0], from, j, p.first + r, p.column);
         add_row(s, x[0], dy[0], k, j.act);
     }
-    for (; r + (ROWS_AT_ONCE - 1) * step < p.n; r += ROWS_AT_ONCE * step) {
+    for (unsigned r = threadIdx.y; from.wide && r < n; r += ROWS_AT_ONCE * step) {
 #pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; i++)
-            load_wide(x[i], dy[i], from, p.first + r + i * step);
+            load_wide(x[i], dy[i], from, p.first + at_row_or(r + i * step, n, r));
 #pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; i++)
-            add_row(s, x[i], dy[i], k, j.act);
-    }
-    for (; r < p.n; r += step) {
-        load_wide(x[0], dy[0], from, p.first + r);
-        add_row(s, x[0], dy[0], k, j.act);
+            if (r + i * step < n)
+                add_row(s, x[i], dy[i], k, j.act);
     }
 }
 
@@ -317,34 +314,29 @@ __device__ __forceinline__ void store_any(const at_channels_bwd_job &j, int64_t 
 template <class T>
 __device__ __forceinline__ void put_rows(const at_channels_bwd_job &j, const at_channels_place &p)
 {
-    const int64_t step = blockDim.y, c = p.column;
+    const unsigned n = (unsigned)p.n, step = blockDim.y;
     const bwd_line k = line_of(j, p);
     const means m = means_of(j, p);
-    sources<T> from = sources_of<T>(j, c);
+    const sources<T> from = sources_of<T>(j, p.column);
     float x[ROWS_AT_ONCE][AT_PACK], dy[ROWS_AT_ONCE][AT_PACK];
-    int64_t pitch = 0, r = threadIdx.y;
-    T *dx = at_channels_wide<T>(j.dx, j.dx2, j.seam, j.s.cols, c, &pitch);
-    if (!dx)
-        from.x = nullptr;
-    for (; !from.x && r < p.n; r += step) {
-        load_any<T>(x[0], dy[0], j, p.first + r, c);
+    int64_t pitch = 0;
+    T *dx = at_channels_wide<T>(j.dx, j.dx2, j.seam, j.s.cols, p.column, &pitch);
+    const bool wide = dx && from.wide;
+    for (unsigned r = threadIdx.y; !wide && r < n; r += step) {
+        load_any(x[0], dy[0], from, j, p.first + r, p.column);
         make_dx(x[0], dy[0], k, m, j.act);
-        store_any<T>(j, p.first + r, c, x[0]);
+        store_any<T>(j, p.first + r, p.column, x[0]);
     }
-    for (; r + (ROWS_AT_ONCE - 1) * step < p.n; r += ROWS_AT_ONCE * step) {
+    for (unsigned r = threadIdx.y; wide && r < n; r += ROWS_AT_ONCE * step) {
 #pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; i++)
-            load_wide(x[i], dy[i], from, p.first + r + i * step);
+            load_wide(x[i], dy[i], from, p.first + at_row_or(r + i * step, n, r));
 #pragma unroll
         for (int i = 0; i < ROWS_AT_ONCE; i++) {
             make_dx(x[i], dy[i], k, m, j.act);
-            at_pack_store(dx + (p.first + r + i * step) * pitch, x[i], AT_PACK, true);
+            if (r + i * step < n)
+                at_pack_store(dx + (p.first + r + i * step) * pitch, x[i], AT_PACK, true);
         }
-    }
-    for (; r < p.n; r += step) {
-        load_wide(x[0], dy[0], from, p.first + r);
-        make_dx(x[0], dy[0], k, m, j.act);
-        at_pack_store(dx + (p.first + r) * pitch, x[0], AT_PACK, true);
     }
 }
 

@@ -48,7 +48,7 @@ __device__ __forceinline__ void keep_rows(T *kept, const kept_job &j, const kept
                 at_copy_async16(to + i, x + (base + r) * pitch + i, true);
         } else {
             float v[AT_PACK];
-            at_channels_load<T>(v, j.c.x, j.c.x2, j.c.seam, cols, base + r, p.column);
+            at_channels_load(v, x, pitch, j.c, base + r, p.column);
             at_pack_store(to, v, AT_PACK, true);
         }
     }
