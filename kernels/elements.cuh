@@ -43,16 +43,27 @@ __device__ __forceinline__ T *at_line(const at_lines &l, int64_t row)
 
 /* --- packs ------------------------------------------------------------------------------------ */
 
+/* The vector that holds a pack, or half of one. */
+template <class T, int BYTES = sizeof(T)>
+struct at_pack_vector {
+    using type = uint4;
+};
+template <class T>
+struct at_pack_vector<T, 1> {
+    using type = uint2;
+};
+
 /* v = the elements from p on; 'rest' from the n-th on. */
 template <class T>
 __device__ __forceinline__ void at_pack_load(float (&v)[AT_PACK], const T *p, int64_t n, bool wide,
                                              float rest)
 {
+    using V = typename at_pack_vector<T>::type;
     if (wide && n >= AT_PACK) {
-        constexpr int EACH = 16 / sizeof(T);
+        constexpr int EACH = sizeof(V) / sizeof(T);
 #pragma unroll
         for (int i = 0; i < AT_PACK; i += EACH) {
-            const uint4 raw = at_load<uint4>(p + i);
+            const V raw = at_load<V>(p + i);
             const T *e = reinterpret_cast<const T *>(&raw);
 #pragma unroll
             for (int j = 0; j < EACH; j++)
@@ -64,16 +75,6 @@ __device__ __forceinline__ void at_pack_load(float (&v)[AT_PACK], const T *p, in
     for (int i = 0; i < AT_PACK; i++)
         v[i] = i < n ? static_cast<float>(p[i]) : rest;
 }
-
-/* The vector that holds a pack, or half of one. */
-template <class T, int BYTES = sizeof(T)>
-struct at_pack_vector {
-    using type = uint4;
-};
-template <class T>
-struct at_pack_vector<T, 1> {
-    using type = uint2;
-};
 
 template <class T>
 __device__ __forceinline__ void at_pack_store(T *p, const float (&v)[AT_PACK], int64_t n, bool wide)

@@ -25,10 +25,17 @@ enum {
     MAX_DEPTH = 16,
 };
 
+/* A struct of a kernel, and where it stands. */
+typedef struct named {
+    char name[MAX_NAME_BYTES], path[MAX_PATH_BYTES];
+} named;
+
 typedef struct report {
     const char *path;  /* the file that is being checked */
     const char *check; /* the check that runs */
     size_t files, complaints, unreadable;
+    named *structs; /* (struct_count) of the kernels that were read */
+    size_t struct_count;
 } report;
 
 typedef struct check {
@@ -523,6 +530,34 @@ static void check_device(report *r, const source_file *f)
     }
 }
 
+/* Launches are made by a template of the struct's name: two of one name share it, silently, and one
+ * of them loses part of its arguments. */
+static void check_structs(report *r, const source_file *f)
+{
+    if (!is_cuda(f->path) || !in_folder(f->path, "kernels"))
+        return;
+    for (size_t i = 0; i < f->part_count; i++) {
+        const part *p = &f->parts[i];
+        named own = { "", "" };
+        if (p->kind != PART_TYPE || !text_starts_with_word(f->bare, p->head, p->open, "struct"))
+            continue;
+        size_t head = text_find_word(f->bare, p->head, p->open, "struct"), n = 0;
+        size_t at = text_skip_blank(f->bare, head + strlen("struct"), p->open);
+        while (at < p->open && text_is_word(f->bare[at]) && n + 1 < sizeof own.name)
+            own.name[n++] = f->bare[at++];
+        snprintf(own.path, sizeof own.path, "%s", f->path);
+        for (size_t k = 0; k < r->struct_count; k++)
+            if (!strcmp(r->structs[k].name, own.name) && strcmp(r->structs[k].path, own.path))
+                complain(r, source_line_at(f, head), "struct %s is another one in %s", own.name,
+                         r->structs[k].path);
+        named *more = realloc(r->structs, (r->struct_count + 1) * sizeof *more);
+        if (!more)
+            abort();
+        r->structs = more;
+        r->structs[r->struct_count++] = own;
+    }
+}
+
 /* ---- The program -------------------------------------------------------------------------- */
 
 static const check checks[] = {
@@ -541,6 +576,7 @@ static const check checks[] = {
     { "braces", check_braces },
     { "threads", check_threads },
     { "device", check_device },
+    { "structs", check_structs },
 };
 
 static void check_file(report *r, const char *root, const char *path)
@@ -617,6 +653,7 @@ int main(int argc, char **argv)
     }
     report r = { .files = 0 };
     walk(&r, argc == 2 ? argv[1] : ".", "", 0);
+    free(r.structs);
     printf("tidy: %zu complaints in %zu files\n", r.complaints, r.files);
     if (r.files == 0)
         fprintf(stderr, "tidy: there are no sources here\n");

@@ -283,6 +283,12 @@ lines 'void f(void)' '{' '    k<<<1, 2>>>(x);' '}' | plant kernels/a.cu 3 device
 lines 'void f(void)' '{' '    asm volatile("bar.sync 0;");' '}' | plant kernels/a.cu 3 device
 lines 'void f(void)' '{' '    extern __shared__ float s[];' '}' | plant kernels/a.cu 3 device
 
+# structs
+lines 'struct job {' '    int a;' '};' >"$scratch/tree/kernels/first.cu"
+lines '' 'struct job {' '    int b;' '};' | plant kernels/second.cu 2 structs
+lines '' 'struct other_job {' '    int b;' '};' | allow kernels/second.cu
+rm "$scratch/tree/kernels/first.cu"
+
 # A tree that cannot be read is no tidy tree.
 mkdir "$scratch/empty"
 run "$scratch/empty"
