@@ -1,5 +1,6 @@
 /* instance_norm.cu -- bound by memory: x is read twice, once where its statistics are given, and y
- * is written once (channels.cu); the gradient reads x and dy twice (channels_bwd.cu). */
+ * is written once (channels.cu), the gradient reads x and dy twice (channels_bwd.cu); the aim is
+ * 80 % of the bandwidth for these bytes. */
 #include "kernels/channels.cuh"
 
 struct given_job {
