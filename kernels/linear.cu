@@ -13,7 +13,8 @@
 struct linear_job {
     at_matrix<AT_ALONG_K> x, w; /* (rows, depth), (cols, depth) */
     at_product_end end;
-    int64_t rows, cols, depth;
+    int64_t rows, cols;
+    int depth;
 };
 
 template <class T, class TILE>
@@ -39,27 +40,6 @@ static at_dtype computed_in(const at_linear_args *a)
     return w == x || w == AT_F8 ? x : AT_F32;
 }
 
-static const float *scale_of(const at_view *scale, int64_t *step)
-{
-    *step = at_cols(scale) > 1;
-    return at_floats_of(scale);
-}
-
-static at_product_end end_of(const at_linear_args *a)
-{
-    at_product_end e = {};
-    e.y = at_lines_of(&a->y);
-    e.z = at_lines_or_none(&a->z);
-    e.residual = at_lines_or_none(&a->residual);
-    e.bias = at_lines_or_none(&a->bias);
-    e.row_scale = scale_of(&a->x_scale, &e.row_step);
-    e.col_scale = scale_of(&a->w_scale, &e.col_step);
-    e.y_scale = at_floats_of(&a->y_scale);
-    e.amax = at_floats_of(&a->y_amax);
-    e.act = a->act;
-    return e;
-}
-
 template <class T, class TILE>
 static cudaError_t launch_tiles(const linear_job &j, cudaStream_t stream)
 {
@@ -83,8 +63,8 @@ static bool is_read(at_dtype type)
 extern "C" bool at_linear_cuda_fits(const void *args)
 {
     const auto *a = static_cast<const at_linear_args *>(args);
-    return is_read(a->x.dtype) && is_read(a->w.dtype) && is_read(a->y.dtype) &&
-           (!at_has(&a->bias) || at_is_simd_type(a->bias.dtype)) &&
+    return at_is_depth(at_cols(&a->x)) && is_read(a->x.dtype) && is_read(a->w.dtype) &&
+           is_read(a->y.dtype) && (!at_has(&a->bias) || at_is_simd_type(a->bias.dtype)) &&
            (!at_has(&a->residual) || at_is_simd_type(a->residual.dtype));
 }
 
@@ -108,10 +88,10 @@ extern "C" at_status at_linear_cuda(const void *args, const at_prepared *p, cons
     linear_job j = {};
     j.rows = at_rows(&a->x);
     j.cols = a->w.size[0];
-    j.depth = at_cols(&a->x);
+    j.depth = (int)at_cols(&a->x);
     j.x = at_matrix_of<AT_ALONG_K>(at_lines_of(&a->x), j.rows, j.depth, type);
     j.w = at_matrix_of<AT_ALONG_K>(at_lines_of(&a->w), j.cols, j.depth, type);
-    j.end = end_of(a);
+    j.end = at_linear_end_of(a);
     cudaError_t error = at_amax_clear(j.end.amax, at_stream_of(l));
     if (error == cudaSuccess)
         error = AT_BY_TYPE(type, launch, j, at_candidate_of(p), at_stream_of(l));

@@ -3,7 +3,7 @@
 #ifndef AT_KERNELS_LINEAR_VARIANTS_H
 #define AT_KERNELS_LINEAR_VARIANTS_H
 
-#include "kernels/variants.h"
+#include "kernels/product_variants.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -48,10 +48,10 @@ AT_OWN_PREPARE_DECLARE(at_linear);
 AT_OWN_PREPARE_DECLARE(at_linear_dgrad);
 AT_OWN_PREPARE_DECLARE(at_linear_wgrad);
 
-/* Products on a GPU prepare by candidate, which is a tile. */
-AT_CUDA_DECLARE(at_linear);
-at_prepare_fn at_linear_cuda_prepare;
-int at_linear_cuda_candidates(const void *args);
+AT_CUDA_DECLARE(at_linear_few);
+AT_CUDA_TILED_DECLARE(at_linear);
+AT_CUDA_TILED_DECLARE(at_linear_dgrad);
+AT_CUDA_TILED_DECLARE(at_linear_wgrad);
 
 /* Scratch of linear for few rows: rows widened to f32, one number a block, sums of each worker. */
 typedef struct at_few_layout {

@@ -22,6 +22,12 @@
 #include "kernels/device/mma.cuh"
 #include "kernels/elements.cuh"
 
+/* k is an int: what is longer does not fit. */
+static inline bool at_is_depth(int64_t depth)
+{
+    return depth <= INT32_MAX / 2;
+}
+
 enum { AT_STAGES = 4, AT_CHUNK_BYTES = 16, AT_K_BYTES = 64, AT_K_CHUNKS = 4 };
 
 /* Elements of a chunk, and of k in a stage. */
@@ -39,10 +45,10 @@ struct at_tile_small {
     enum { ROWS = 64, COLS = 64, THREADS = 128 };
 };
 
-/* Blocks that share a multiprocessor: 128 registers a thread, more for large tiles of f32, whose
- * sums and operands do not fit into so many. */
+/* Blocks that share a multiprocessor: four warps for each of its schedulers with 128 registers a
+ * thread; fewer in f32, whose sums and operands take more. */
 template <class T, class TILE>
-constexpr int AT_TILE_BLOCKS = sizeof(T) == 4 && TILE::ROWS > 64 ? 1 : 512 / TILE::THREADS;
+constexpr int AT_TILE_BLOCKS = (sizeof(T) == 4 ? 384 : 512) / TILE::THREADS;
 
 /* What the memory of an operand has side by side. */
 enum at_along { AT_ALONG_K, AT_ALONG_OUTER };
@@ -54,14 +60,15 @@ template <at_along ALONG>
 struct at_matrix {
     static constexpr at_along along = ALONG;
     /* What a thread remembers of its chunks' outer index; here where they begin, and how many
-     * elements there are from there on: of k, or of the outer axis. */
+     * elements there are from there on: of k, or of the outer axis, if those are few. */
     struct place {
         const char *at;
-        int64_t left;
+        int left;
     };
     const char *data;
     int64_t bytes, row_bytes; /* of an element; from row to row of memory */
-    int64_t outer, depth;
+    int64_t outer;
+    int depth;
     at_dtype dtype;
     bool wide;   /* every chunk begins at a multiple of its bytes, up to 16 */
     bool direct; /* chunks are copied as they lie */
@@ -81,7 +88,7 @@ static inline at_matrix<ALONG> at_matrix_of(const at_lines &l, int64_t outer, in
     m.bytes = bytes;
     m.row_bytes = l.pitch * bytes;
     m.outer = outer;
-    m.depth = depth;
+    m.depth = (int)depth;
     m.dtype = l.dtype;
     m.wide = l.wide;
     m.direct = l.wide && whole && l.dtype == computed;
@@ -95,19 +102,20 @@ __device__ __forceinline__ typename at_matrix<ALONG>::place at_source_place(
 {
     if (ALONG == AT_ALONG_K)
         return { m.data + outer * m.row_bytes, outer < m.outer ? m.depth : 0 };
-    return { m.data + outer * m.bytes, m.outer - outer };
+    const int64_t left = m.outer - outer;
+    return { m.data + outer * m.bytes, (int)(left < AT_K_BYTES ? left : (int64_t)AT_K_BYTES) };
 }
 
 /* Where 'direct': the address of the chunk at k, a multiple of 16 even where it is not wanted,
  * which means zeros. A place sees k grow by AT_K_STEP and may keep what it knows. */
 template <class T, at_along ALONG>
 __device__ __forceinline__ const void *at_source_chunk(const at_matrix<ALONG> &m,
-                                                       typename at_matrix<ALONG>::place &p,
-                                                       int64_t k, bool &wanted)
+                                                       typename at_matrix<ALONG>::place &p, int k,
+                                                       bool &wanted)
 {
     if (ALONG == AT_ALONG_K) {
         wanted = k < p.left;
-        return p.at + k * (int64_t)sizeof(T);
+        return p.at + (int64_t)k * (int)sizeof(T);
     }
     wanted = p.left > 0 && k < m.depth;
     return p.at + k * m.row_bytes;
@@ -128,7 +136,7 @@ struct at_bytes_vector<4> {
 
 /* v = n elements of S from p on, and zeros. */
 template <class T, class S>
-__device__ __forceinline__ void at_chunk_convert(T (&v)[AT_CHUNK<T>], const char *p, int64_t n,
+__device__ __forceinline__ void at_chunk_convert(T (&v)[AT_CHUNK<T>], const char *p, int n,
                                                  bool wide)
 {
     constexpr int BYTES = AT_CHUNK<T> * sizeof(S), EACH = BYTES < 16 ? BYTES : 16;
@@ -150,7 +158,7 @@ __device__ __forceinline__ void at_chunk_convert(T (&v)[AT_CHUNK<T>], const char
 }
 
 template <class T>
-__device__ __forceinline__ void at_chunk_convert_any(T (&v)[AT_CHUNK<T>], const char *p, int64_t n,
+__device__ __forceinline__ void at_chunk_convert_any(T (&v)[AT_CHUNK<T>], const char *p, int n,
                                                      bool wide, at_dtype dtype)
 {
     if (dtype == AT_F32)
@@ -166,7 +174,7 @@ __device__ __forceinline__ void at_chunk_convert_any(T (&v)[AT_CHUNK<T>], const 
 /* Where not 'direct': the chunk's elements at k, in the type of the computation. */
 template <class T, at_along ALONG>
 __device__ __forceinline__ void at_source_convert(T (&v)[AT_CHUNK<T>], const at_matrix<ALONG> &m,
-                                                  typename at_matrix<ALONG>::place &p, int64_t k)
+                                                  typename at_matrix<ALONG>::place &p, int k)
 {
     if (ALONG == AT_ALONG_K)
         at_chunk_convert_any<T>(v, p.at + k * m.bytes, p.left - k, m.wide, m.dtype);
@@ -208,7 +216,7 @@ __device__ __forceinline__ at_spot at_spot_of(int i, int threads)
 /* Brings this thread's chunks of a tile from k on. */
 template <class T, int OUTER, class S, int N>
 __device__ __forceinline__ void at_tile_fill(unsigned char *tile, const S &s,
-                                             typename S::place (&places)[N], int64_t k, int threads)
+                                             typename S::place (&places)[N], int k, int threads)
 {
 #pragma unroll
     for (int i = 0; i < N; i++) {
@@ -234,6 +242,13 @@ __device__ __forceinline__ void at_tile_places(typename S::place (&places)[N], c
         places[i] = at_source_place(s, first + at_spot_of<T, OUTER, S::along>(i, threads).outer);
 }
 
+/* The tile of C that a block computes, and its part of k, which ends with k or is a multiple of
+ * AT_K_STEP. */
+struct at_product_part {
+    int64_t row, col, rows, cols; /* its first, and where C ends */
+    int k_begin, k_end;
+};
+
 /* --- sums on tensor cores --------------------------------------------------------------------- */
 
 __device__ __forceinline__ void at_mma(float (&d)[4], const uint32_t (&a)[4],
@@ -248,7 +263,7 @@ __device__ __forceinline__ void at_mma(float (&d)[4], const uint32_t (&a)[4],
     at_mma_m16n8k16_f16(d, a, b, d);
 }
 
-/* Two rows of warps, each over half of the tile's rows and 32 columns. */
+/* Two rows of warps, each over half of the tile's rows and 32 columns: those beyond C rest. */
 template <class T, class TILE>
 struct at_sums {
     enum { HIGH = TILE::ROWS / 2 / 16, WIDE = 4, ACROSS = TILE::COLS / 32 };
@@ -287,11 +302,13 @@ __device__ __forceinline__ void at_fragment_b(uint32_t (&r)[4], const unsigned c
 /* Adds a stage's products. */
 template <at_along A, at_along B, class T, class TILE>
 __device__ __forceinline__ void at_sums_add(at_sums<T, TILE> &s, const unsigned char *a,
-                                            const unsigned char *b)
+                                            const unsigned char *b, const at_product_part &part)
 {
     using S = at_sums<T, TILE>;
     const int warp = threadIdx.x / AT_WARP;
     const int row = warp / S::ACROSS * (TILE::ROWS / 2), col = warp % S::ACROSS * 32;
+    if (part.row + row >= part.rows || part.col + col >= part.cols)
+        return;
 #pragma unroll
     for (int ks = 0; ks < AT_K_STEP<T> / 16; ks++) {
         uint32_t fa[S::HIGH][4];
@@ -368,7 +385,7 @@ __device__ __forceinline__ void at_fours_load(float (&v)[4][N], const unsigned c
 
 template <at_along A, at_along B, class TILE>
 __device__ __forceinline__ void at_sums_add(at_sums<float, TILE> &s, const unsigned char *a,
-                                            const unsigned char *b)
+                                            const unsigned char *b, const at_product_part &)
 {
     using S = at_sums<float, TILE>;
     const int down = threadIdx.x / S::ACROSS, across = threadIdx.x % S::ACROSS;
@@ -388,7 +405,7 @@ __device__ __forceinline__ void at_sums_add(at_sums<float, TILE> &s, const unsig
                 for (int l = 0; l < LOT; l++)
 #pragma unroll
                     for (int j = 0; j < S::WIDE; j++)
-                        s.d[i + l][j] = fmaf(x[q][l], y[q][j], s.d[i + l][j]);
+                        s.d[i + l][j] += x[q][l] * y[q][j]; /* nvcc fuses them */
         }
     }
 }
@@ -411,13 +428,6 @@ __device__ __forceinline__ void at_sums_lay(const at_sums<float, TILE> &s, float
 }
 
 /* --- the product of a block ------------------------------------------------------------------- */
-
-/* The tile of C that a block computes, and its part of k, which ends with k or is a multiple of
- * AT_K_STEP. */
-struct at_product_part {
-    int64_t row, col, rows, cols; /* its first, and where C ends */
-    int64_t k_begin, k_end;
-};
 
 /* Bytes of the ring. */
 template <class TILE>
@@ -463,7 +473,7 @@ __device__ __forceinline__ void at_product_block(const A &a, const B &b, END &en
     at_tile_places<T, TILE::ROWS>(a_places, a, part.row, TILE::THREADS);
     at_tile_places<T, TILE::COLS>(b_places, b, part.col, TILE::THREADS);
     at_sums<T, TILE> sums = {};
-    const int steps = (int)((part.k_end - part.k_begin + AT_K_STEP<T> - 1) / AT_K_STEP<T>);
+    const int steps = (part.k_end - part.k_begin + AT_K_STEP<T> - 1) / AT_K_STEP<T>;
     /* A step brings the tiles that are AT_STAGES - 1 ahead into the place of those that everybody
      * is done with at the barrier, then adds its own; the first few only bring. */
 #pragma unroll 1
@@ -475,14 +485,14 @@ __device__ __forceinline__ void at_product_block(const A &a, const B &b, END &en
         }
         if (next < steps) {
             unsigned char *tile = ring + next % AT_STAGES * BYTES;
-            const int64_t k = part.k_begin + (int64_t)next * AT_K_STEP<T>;
+            const int k = part.k_begin + next * AT_K_STEP<T>;
             at_tile_fill<T, TILE::ROWS>(tile, a, a_places, k, TILE::THREADS);
             at_tile_fill<T, TILE::COLS>(tile + A_BYTES, b, b_places, k, TILE::THREADS);
         }
         at_copy_async_commit();
         if (step >= 0) {
             const unsigned char *tile = ring + step % AT_STAGES * BYTES;
-            at_sums_add<A::along, B::along>(sums, tile, tile + A_BYTES);
+            at_sums_add<A::along, B::along>(sums, tile, tile + A_BYTES, part);
         }
     }
     at_product_finish<T, TILE, A::along, B::along>(sums, end, part);
@@ -512,7 +522,7 @@ static inline int64_t at_tiles_in(int64_t rows, int64_t cols)
  * tiles, so that what they read is still in the L2 cache. */
 template <class TILE>
 __device__ __forceinline__ at_product_part at_product_part_of(int64_t number, int64_t rows,
-                                                              int64_t cols, int64_t depth)
+                                                              int64_t cols, int depth)
 {
     enum { GROUP = 8 };
     const int64_t across = at_tiles_across<TILE>(cols), down = at_tiles_down<TILE>(rows);

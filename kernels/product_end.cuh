@@ -24,6 +24,27 @@ static inline at_lines at_lines_or_none(const at_view *v)
     return at_has(v) ? at_lines_of(v) : at_lines{};
 }
 
+static inline const float *at_scale_of(const at_view *scale, int64_t *step)
+{
+    *step = at_cols(scale) > 1;
+    return at_floats_of(scale);
+}
+
+static inline at_product_end at_linear_end_of(const at_linear_args *a)
+{
+    at_product_end e = {};
+    e.y = at_lines_of(&a->y);
+    e.z = at_lines_or_none(&a->z);
+    e.residual = at_lines_or_none(&a->residual);
+    e.bias = at_lines_or_none(&a->bias);
+    e.row_scale = at_scale_of(&a->x_scale, &e.row_step);
+    e.col_scale = at_scale_of(&a->w_scale, &e.col_step);
+    e.y_scale = at_floats_of(&a->y_scale);
+    e.amax = at_floats_of(&a->y_amax);
+    e.act = a->act;
+    return e;
+}
+
 __device__ __forceinline__ float at_sigmoid(float z)
 {
     return 1.0f / (1.0f + expf(-z));
@@ -91,16 +112,17 @@ __device__ __forceinline__ void at_end_put(at_product_end &e, float (&v)[AT_PACK
     at_row_store(e.y, row, col, n, v);
 }
 
-/* Sums as they are, (rows, pitch) f32 with a pitch that is a multiple of AT_PACK. */
+/* Sums in f32, perhaps added to others. */
 struct at_sums_end {
-    float *sums;
-    int64_t pitch;
+    at_lines y, acc; /* (rows, cols) f32; acc: or no data, may be y itself */
 };
 
 __device__ __forceinline__ void at_end_put(at_sums_end &e, float (&v)[AT_PACK], int64_t row,
                                            int64_t col, int64_t n)
 {
-    at_pack_store(e.sums + row * e.pitch + col, v, n, true);
+    if (e.acc.data)
+        at_row_add(v, e.acc, row, col, n);
+    at_pack_store(at_line<float>(e.y, row) + col, v, n, e.y.wide);
 }
 
 #endif
