@@ -52,6 +52,9 @@ bool at_linear_dgrad_simd_fits(const void *args)
 }
 
 static const at_variant linear_dgrad_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("linear_dgrad", at_linear_dgrad, AT_ROWS_INDEPENDENT),
+#endif
     AT_LINEAR_ONEDNN_FIRST(linear_dgrad, AT_ROWS_WHEN_EXACT) //
     AT_LINEAR_ONEDNN_F32(linear_dgrad, AT_ROWS_WHEN_EXACT)   //
     AT_OWN_VARIANTS("linear_dgrad", at_linear_dgrad, AT_ROWS_INDEPENDENT,
@@ -137,6 +140,9 @@ bool at_linear_wgrad_simd_fits(const void *args)
 }
 
 static const at_variant linear_wgrad_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("linear_wgrad", at_linear_wgrad, 0),
+#endif
     AT_OWN_VARIANTS("linear_wgrad", at_linear_wgrad, 0, at_linear_wgrad_simd_fits),
     AT_REFERENCE("linear_wgrad", linear_wgrad_ref),
 };

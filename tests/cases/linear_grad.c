@@ -7,6 +7,7 @@ AT_CASES(linear_dgrad) = {
     { "dy=2,3,16,64 w=64,96:f32 residual=2,3,16,96", .gradients = "-" },
     { "dy=150,100 w=100,64:bf16", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
     { "dy=1,20,1000 w=1000,33", .gradients = "-" },
+    { "dy=2,40,64 w=64,136", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
     { NULL },
 };
 
@@ -17,5 +18,8 @@ AT_CASES(linear_wgrad) = {
     { "dy=150,170 x=150,64 acc=170,64:f32", .gradients = "-" },
     { "dy=2,2,16,165 x=2,2,16,197 bias_acc=165:f32", .gradients = "-" },
     { "dy=2,150,325 x=2,150,500 acc=325,500:f32 bias_acc=325:f32", .gradients = "-" },
+    { "dy=2,800,9 x=2,800,70 acc=9,70:f32 bias_acc=9:f32", .types = CHECK_F32 | CHECK_BF16,
+      .gradients = "-" },
+    { "dy=2,40,136 x=2,40,72", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
     { NULL },
 };
