@@ -1,8 +1,8 @@
 /* gram.c -- how alike the channels of a picture are over all its positions, and the gradient. */
 #include "kernels/gram.h"
 
+#include "kernels/product_variants.h"
 #include "kernels/shape.h"
-#include "kernels/variants.h"
 
 static const at_operand gram_operands[] = {
     AT_OPERAND(gram, y, AT_OUT, AT_BATCHED, AT_F32),
@@ -131,7 +131,11 @@ static at_status gram_bwd_prepare(const void *args, const at_prepare_in *in, at_
 }
 
 AT_SIMD_DECLARE(at_gram);
+AT_CUDA_TILED_DECLARE(at_gram);
 static const at_variant gram_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("gram", at_gram, AT_ROWS_INDEPENDENT),
+#endif
     AT_SIMD_VARIANTS("gram", at_gram, AT_ROWS_INDEPENDENT, gram_fits, gram_prepare, NULL),
     AT_REFERENCE("gram", gram_ref),
 };
@@ -139,7 +143,11 @@ AT_DEFINE_OP(gram, "y[b] = scale * x[b]^T x[b] over positions", gram_operands, g
              gram_shape, gram_flops, gram_variants);
 
 AT_SIMD_DECLARE(at_gram_bwd);
+AT_CUDA_TILED_DECLARE(at_gram_bwd);
 static const at_variant gram_bwd_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("gram_bwd", at_gram_bwd, AT_ROWS_INDEPENDENT),
+#endif
     AT_SIMD_VARIANTS("gram_bwd", at_gram_bwd, AT_ROWS_INDEPENDENT, gram_bwd_fits, gram_bwd_prepare,
                      NULL),
     AT_REFERENCE("gram_bwd", gram_bwd_ref),
