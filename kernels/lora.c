@@ -1,8 +1,8 @@
 /* lora.c -- a low-rank change merged into a weight. */
 #include "kernels/lora.h"
 
+#include "kernels/product_variants.h"
 #include "kernels/shape.h"
-#include "kernels/variants.h"
 
 static const at_operand lora_operands[] = {
     AT_OPERAND(lora, y, AT_OUT, AT_OVERLAY, AT_NONE), AT_OPERAND(lora, w, AT_IN, 0, AT_NONE),
@@ -97,7 +97,11 @@ static at_status lora_prepare(const void *args, const at_prepare_in *in, at_prep
 }
 
 AT_SIMD_DECLARE(at_lora);
+AT_CUDA_TILED_DECLARE(at_lora);
 static const at_variant lora_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("lora", at_lora, AT_ROWS_INDEPENDENT),
+#endif
     AT_SIMD_VARIANTS("lora", at_lora, AT_ROWS_INDEPENDENT, lora_fits, lora_prepare, NULL),
     AT_REFERENCE("lora", lora_ref),
 };

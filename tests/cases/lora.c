@@ -10,5 +10,6 @@ AT_CASES(lora) = {
     { "w=20,99:f16 up=20,129:bf16 down=129,99:f32 strength=1:f32 scale=0.1", .gradients = "-" },
     { "w=18,8,3,3 up=18,4,1,1 down=4,8,3,3 strength=1:f32 scale=1", .gradients = "-" },
     { "w=24,40,1,1 up=24,3 down=3,40 strength=1:f32 scale=1", "strength=-1:0", .gradients = "-" },
+    { "w=70,136 up=70,16 down=16,136 strength=1:f32 scale=1", .gradients = "-" },
     { NULL },
 };
