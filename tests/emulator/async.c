@@ -102,7 +102,8 @@ void at_emu_copy_wait(uint32_t groups_left, at_emu_place place)
     if (at_emu_now.settings.async == AT_EMU_LAZY)
         for (uint32_t i = 0; i < end; i++)
             act_on(&all->list[i]);
-    memmove(all->list, all->list + end, (all->count - end) * sizeof *all->list);
+    if (end > 0) /* a thread's groups may be empty, and then it may have no list */
+        memmove(all->list, all->list + end, (all->count - end) * sizeof *all->list);
     all->count -= end;
     for (uint32_t i = n; i < all->groups; i++)
         all->end[i - n] = all->end[i] - end;
