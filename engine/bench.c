@@ -138,28 +138,28 @@ static at_status fill(at_bench *b, int i, at_error *err)
 /* --- the call --------------------------------------------------------------------------------- */
 
 /* Sizes come from outside here: their product must be something that can be counted. */
-static at_status check_size(const at_bench *b, int i, double *total, at_error *err)
+static at_status check_size(const at_op *op, const void *args, int i, double *total, at_error *err)
 {
-    const at_view *v = at_operand_in(b->op, b->args, i);
+    const at_view *v = at_operand_in(op, args, i);
     double bytes = (double)at_dtype_bytes(v->dtype);
     for (int k = 0; k < v->rank; k++) {
         if (v->size[k] < 1)
-            return at_fail(err, AT_INVALID, "%s: %s would have %lld elements on axis %d",
-                           b->op->name, b->op->operands[i].name, (long long)v->size[k], k);
+            return at_fail(err, AT_INVALID, "%s: %s would have %lld elements on axis %d", op->name,
+                           op->operands[i].name, (long long)v->size[k], k);
         bytes *= (double)v->size[k];
     }
     *total += at_has(v) ? bytes : 0;
     if (*total > 1e15)
-        return at_fail(err, AT_NO_MEMORY, "%s: %s alone would take %.3g bytes", b->op->name,
-                       b->op->operands[i].name, bytes);
+        return at_fail(err, AT_NO_MEMORY, "%s: %s alone would take %.3g bytes", op->name,
+                       op->operands[i].name, bytes);
     return AT_OK;
 }
 
-static at_status check_sizes(const at_bench *b, double *total, at_error *err)
+static at_status check_sizes(const at_op *op, const void *args, double *total, at_error *err)
 {
     *total = 0;
-    for (int i = 0; i < b->op->n_operands; i++) {
-        at_status status = check_size(b, i, total, err);
+    for (int i = 0; i < op->n_operands; i++) {
+        at_status status = check_size(op, args, i, total, err);
         if (status != AT_OK)
             return status;
     }
@@ -172,17 +172,23 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && !strcmp(text + n - k, end);
 }
 
+at_status at_bench_describe(const at_op *op, const char *text, at_dtype dtype, void *args,
+                            at_error *err)
+{
+    double bytes;
+    bool gradient = ends_with(op->name, "_bwd") || ends_with(op->name, "_wgrad");
+    at_status status = at_args_parse(op, text, dtype, args, err);
+    if (status == AT_OK)
+        status = check_sizes(op, args, &bytes, err);
+    return status != AT_OK ? status : at_op_shape(op, args, gradient ? UINT32_MAX : 0, err);
+}
+
 static at_status describe(at_bench *b, const char *text, at_dtype dtype, at_error *err)
 {
     double bytes, there = (double)at_device_memory_free(b->device);
-    bool gradient = ends_with(b->op->name, "_bwd") || ends_with(b->op->name, "_wgrad");
-    at_status status = at_args_parse(b->op, text, dtype, b->args, err);
+    at_status status = at_bench_describe(b->op, text, dtype, b->args, err);
     if (status == AT_OK)
-        status = check_sizes(b, &bytes, err);
-    if (status == AT_OK)
-        status = at_op_shape(b->op, b->args, gradient ? UINT32_MAX : 0, err);
-    if (status == AT_OK)
-        status = check_sizes(b, &bytes, err);
+        status = check_sizes(b->op, b->args, &bytes, err);
     if (status == AT_OK && bytes > there + (double)b->device->range_mapped)
         status =
             at_fail(err, AT_NO_MEMORY, "%s: the operands take %.0f MiB, and %.0f MiB are there",

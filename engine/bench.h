@@ -21,6 +21,9 @@ typedef struct at_timing {
 AT_API at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
                               at_dtype dtype, at_error *err);
 AT_API void at_bench_free(at_bench *b);
+/* The args of such a call, AT_ARGS_MAX bytes, without addresses and for no device yet. */
+AT_API at_status at_bench_describe(const at_op *op, const char *text, at_dtype dtype, void *args,
+                                   at_error *err);
 /* The checks of at_bench_new() alone: shapes, sizes, memory, and a variant that can run it. Tells
  * what the call costs. */
 AT_API at_status at_bench_check(at_device *d, const at_op *op, const char *text, at_dtype dtype,

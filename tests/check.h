@@ -78,6 +78,8 @@ typedef struct check_bench_options {
     int threads;           /* 0: one per core */
 } check_bench_options;
 int check_bench(const check_bench_options *o);
+/* The same for a device that cannot be timed: what its variants must move and compute. */
+int check_model(const check_bench_options *o, const at_caps *caps);
 
 void check_fail(at_check *c, const char *fmt, ...) AT_PRINTF(2, 3);
 
