@@ -310,7 +310,7 @@ static at_status make_ready(at_bench *b, call *c, at_error *err)
         at_operand_of(b->op, c->args, form->operand)->data = next;
         next += rounded(form->bytes);
     }
-    c->launch = (at_launch){ &b->device->stream, p->scratch_bytes ? next : NULL };
+    c->launch = (at_launch){ &b->device->stream, p->scratch_bytes ? next : NULL, NULL };
     return AT_OK;
 }
 

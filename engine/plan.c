@@ -486,17 +486,19 @@ static at_status ready(at_plan *plan, at_error *err)
 
 static at_status run_step(at_plan *plan, step *s, at_error *err)
 {
+    at_error why = { 0 };
     const at_launch launch = {
         &plan->device->stream,
         s->scratch >= 0 ? (char *)plan->base + plan->blocks[s->scratch].offset : NULL,
+        &why,
     };
     at_status status = s->variant->run(s->args, &plan->prepared[s->prepared].p, &launch);
     if (status == AT_OK)
         return AT_OK;
     char text[256];
     at_args_print(s->node->op, s->args, text, sizeof text);
-    return at_fail(err, status, "%s failed (%s) for %s", s->variant->name, at_status_name(status),
-                   text);
+    return at_fail(err, status, "%s failed (%s%s%s) for %s", s->variant->name,
+                   at_status_name(status), *why.text ? ": " : "", why.text, text);
 }
 
 static at_status launch_all(at_plan *plan, at_error *err)

@@ -334,5 +334,5 @@ extern "C" at_status at_adafactor_cuda(const void *args, const at_prepared *, co
     j.eps = a->eps;
     j.clip = a->clip;
     j.decay = a->decay;
-    return at_launched(AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
 }

@@ -62,5 +62,5 @@ extern "C" at_status at_adamw_cuda(const void *args, const at_prepared *, const 
         lines[3], lines[4], at_floats_of(&a->hyper),
         rows,     cols,     at_adamw_rates_of(a->beta1, a->beta2, a->eps, a->decay)
     };
-    return at_launched(AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
 }

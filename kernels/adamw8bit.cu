@@ -220,5 +220,5 @@ extern "C" at_status at_adamw8bit_cuda(const void *args, const at_prepared *, co
                               at_elements(&a->w),
                               at_cols(&a->m_scale),
                               at_adamw_rates_of(a->beta1, a->beta2, a->eps, a->decay) };
-    return at_launched(AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
 }

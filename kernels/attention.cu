@@ -128,19 +128,11 @@ __device__ __forceinline__ void close_rows(const attention_job &j, int64_t head,
             float all = sum[m][h];
             all += __shfl_xor_sync(AT_LANES_ALL, all, 1);
             all += __shfl_xor_sync(AT_LANES_ALL, all, 2);
-            factor[m][h] = all > 0 ? 1 / all : 0.0f;
+            factor[m][h] = all == 0 ? 0.0f : 1 / all;
             if (j.lse && i < j.heads.queries && at_lane_col() == 0)
                 j.lse[head * j.lse_pitch + i] =
-                    all > 0 ? (top[m][h] + log2f(all)) * AT_LN2 : -INFINITY;
+                    all == 0 ? -INFINITY : (top[m][h] + log2f(all)) * AT_LN2;
         }
-}
-
-/* Tiles of queries in their order, or from the last on: with a causal border those have most to do,
- * and should not begin last. */
-__device__ __forceinline__ int query_tile(const attention_job &j)
-{
-    const int tile = (int)(blockIdx.x % (unsigned)j.tiles);
-    return j.heads.causal ? j.tiles - 1 - tile : tile;
 }
 
 template <class T, int DP, int MT>
@@ -154,7 +146,8 @@ __global__ void __launch_bounds__(AT_TILE_THREADS, DP == 64 && MT == 1 ? 3 : 1)
     T *const q = room, *const k = q + ROWS * DP, *const v = k + 2 * TILE;
     const at_heads &hs = j.heads;
     const at_head head = at_head_of(hs, blockIdx.x / (unsigned)j.tiles);
-    const int first = query_tile(j) * ROWS, own = (int)(threadIdx.x / AT_WARP) * 16 * MT;
+    const int first = at_query_tile(j.heads, j.tiles) * ROWS,
+              own = (int)(threadIdx.x / AT_WARP) * 16 * MT;
     const int end = at_keys_seen(hs, min(first + ROWS, hs.queries) - 1, head.keys);
     const int all_see = at_keys_seen(hs, first, head.keys); /* keys that every query sees */
     float o[MT][DP / 8][4] = {}, top[MT][2], sum[MT][2] = {}, factor[MT][2];
@@ -203,9 +196,9 @@ __global__ void __launch_bounds__(AT_TILE_THREADS, DP == 64 && MT == 1 ? 3 : 1)
 /* Decoding with a cache: bound by reading keys and values once, the aim is 70 % of the bandwidth
  * from 200 heads on; fewer do not fill a device.
  *
- * A block takes one query. Of a warp, LANES neighbours share a key, AT_PACK elements each, PACKS
- * times; FEW_AHEAD keys of a lane are on their way at once. Every such group keeps a top, a sum
- * and an output of its own, and these are merged at the end, in one order. */
+ * A block takes one query. Of a warp, 'lanes' neighbours share a key, AT_PACK elements each,
+ * PACKS times; FEW_AHEAD keys of a lane are on their way at once. Every such group keeps a top, a
+ * sum and an output of its own, and these are merged at the end, in one order. */
 enum { FEW_QUERIES = 4, FEW_WARPS = 8, FEW_AHEAD = 4 };
 
 template <int PACKS>
@@ -321,7 +314,7 @@ __global__ void __launch_bounds__(FEW_WARPS *AT_WARP) attend_each(attention_job 
         return;
     for (int w = 1; w < FEW_WARPS; w++)
         merge_states(state, room[w][at_lane()]);
-    const float factor = state.sum > 0 ? 1 / state.sum : 0.0f;
+    const float factor = state.sum == 0 ? 0.0f : 1 / state.sum;
 #pragma unroll
     for (int p = 0; p < PACKS; p++) {
         const int d = ((at_lane() & (lanes - 1)) + p * lanes) * AT_PACK;
@@ -334,7 +327,7 @@ __global__ void __launch_bounds__(FEW_WARPS *AT_WARP) attend_each(attention_job 
     }
     if (j.lse && at_lane() == 0)
         j.lse[head.index * j.lse_pitch + i] =
-            state.sum > 0 ? (state.top + log2f(state.sum)) * AT_LN2 : -INFINITY;
+            state.sum == 0 ? -INFINITY : (state.top + log2f(state.sum)) * AT_LN2;
 }
 
 /* --- plain ------------------------------------------------------------------------------------ */
@@ -364,12 +357,12 @@ __device__ __forceinline__ void weigh_plain(float (&s)[AT_PLAIN_EACH][AT_PLAIN_E
 
 /* As attend(), in f32 and for any size of a head. */
 template <int PARTS>
-__global__ void __launch_bounds__(AT_PLAIN_THREADS) attend_plain(attention_job j)
+__global__ void __launch_bounds__(AT_PLAIN_THREADS, 1) attend_plain(attention_job j)
 {
     AT_SHARED(at_plain_room, room);
     const at_heads &hs = j.heads;
     const at_head head = at_head_of(hs, blockIdx.x / (unsigned)j.tiles);
-    const int first = query_tile(j) * AT_PLAIN_TILE, left = hs.queries - first;
+    const int first = at_query_tile(j.heads, j.tiles) * AT_PLAIN_TILE, left = hs.queries - first;
     const int end = at_keys_seen(hs, min(first + AT_PLAIN_TILE, hs.queries) - 1, head.keys);
     const at_plain_tokens q = { j.q, head.query + first, head.col, left };
     float o[PARTS][AT_PLAIN_EACH][AT_PLAIN_EACH] = {}, sum[AT_PLAIN_EACH] = {};
@@ -390,7 +383,7 @@ __global__ void __launch_bounds__(AT_PLAIN_THREADS) attend_plain(attention_job j
             AT_FOR_EACH_SUM(r, c)
         o[p][r][c] *= factor[r];
         at_plain_put(room, s);
-        at_plain_add(o, room, v, hs.size);
+        at_plain_add(o, room, v, left, hs.size);
     }
 #pragma unroll
     for (int r = 0; r < AT_PLAIN_EACH; r++) {
@@ -399,10 +392,10 @@ __global__ void __launch_bounds__(AT_PLAIN_THREADS) attend_plain(attention_job j
 #pragma unroll
         for (int bits = 1; bits < AT_PLAIN_SIDE; bits *= 2)
             all += __shfl_xor_sync(AT_LANES_ALL, all, bits);
-        factor[r] = all > 0 ? 1 / all : 0.0f;
+        factor[r] = all == 0 ? 0.0f : 1 / all;
         if (j.lse && i < hs.queries && at_plain_col() == 0)
             j.lse[head.index * j.lse_pitch + i] =
-                all > 0 ? (top[r] + log2f(all)) * AT_LN2 : -INFINITY;
+                all == 0 ? -INFINITY : (top[r] + log2f(all)) * AT_LN2;
     }
     const at_plain_tokens out = { j.o, head.query + first, head.col, left };
     at_plain_store(out, o, factor, hs.size);
@@ -484,6 +477,7 @@ extern "C" at_status at_attention_few_cuda(const void *args, const at_prepared *
 {
     const auto *a = static_cast<const at_attention_args *>(args);
     return at_launched(
+        l,
         AT_BY_TYPE(a->q.dtype, launch_few, job_of(a), a->q.size[0] * a->heads, at_stream_of(l)));
 }
 
@@ -497,9 +491,9 @@ extern "C" at_status at_attention_cuda(const void *args, const at_prepared *, co
 {
     const auto *a = static_cast<const at_attention_args *>(args);
     const int64_t heads = a->q.size[0] * a->heads;
-    return at_launched(a->q.dtype == AT_BF16
-                           ? launch_attention<__nv_bfloat16>(job_of(a), heads, at_stream_of(l))
-                           : launch_attention<__half>(job_of(a), heads, at_stream_of(l)));
+    return at_launched(l, a->q.dtype == AT_BF16
+                              ? launch_attention<__nv_bfloat16>(job_of(a), heads, at_stream_of(l))
+                              : launch_attention<__half>(job_of(a), heads, at_stream_of(l)));
 }
 
 /* What the tensor cores' kernel leaves. */
@@ -514,6 +508,6 @@ extern "C" at_status at_attention_plain_cuda(const void *args, const at_prepared
 {
     const auto *a = static_cast<const at_attention_args *>(args);
     const attention_job j = job_of(a);
-    return at_launched(
-        AT_PLAIN_BY_SIZE(j.heads.size, launch_plain, j, a->q.size[0] * a->heads, at_stream_of(l)));
+    return at_launched(l, AT_PLAIN_BY_SIZE(j.heads.size, launch_plain, j, a->q.size[0] * a->heads,
+                                           at_stream_of(l)));
 }

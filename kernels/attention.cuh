@@ -47,6 +47,14 @@ __device__ __forceinline__ int at_keys_seen(const at_heads &h, int i, int keys)
     return h.causal ? max(0, min(keys, i + keys - h.queries + 1)) : keys;
 }
 
+/* The block's tile of queries: in their order, or from the last on, because with a causal border
+ * the last have most to do and should not begin last. */
+__device__ __forceinline__ int at_query_tile(const at_heads &h, int tiles)
+{
+    const int tile = (int)(blockIdx.x % (unsigned)tiles);
+    return h.causal ? tiles - 1 - tile : tile;
+}
+
 __device__ __forceinline__ int at_lane()
 {
     return (int)(threadIdx.x & (AT_WARP - 1));

@@ -89,8 +89,7 @@ __device__ __forceinline__ void load_queries(T *q, T *dout, float (&exponents)[R
     }
 }
 
-/* Scores s (keys, queries) become P, in this lane's registers; 'key' is the warp's first, 'query'
- * the tile's. */
+/* Scores s (keys, queries) become P. */
 template <int NT, int ROWS>
 __device__ __forceinline__ void weigh_keys(float (&s)[1][NT][4], const float (&exponents)[ROWS],
                                            float scale)
@@ -105,6 +104,7 @@ __device__ __forceinline__ void weigh_keys(float (&s)[1][NT][4], const float (&e
     }
 }
 
+/* P of keys that a query does not see; 'key' is the warp's first, 'query' the tile's. */
 template <int NT>
 __device__ __forceinline__ void hide_keys(float (&p)[1][NT][4], const at_heads &hs, int keys,
                                           int key, int query)
@@ -219,7 +219,7 @@ __global__ void __launch_bounds__(AT_TILE_THREADS, 2) gradient_of_queries(gradie
     T *const k = dout + GRADIENT_ROWS * DP, *const v = k + 2 * TILE;
     const at_heads &hs = j.heads;
     const at_head head = at_head_of(hs, blockIdx.x / (unsigned)j.tiles);
-    const int first = (int)(blockIdx.x % (unsigned)j.tiles) * GRADIENT_ROWS;
+    const int first = at_query_tile(hs, j.tiles) * GRADIENT_ROWS;
     const int own = (int)(threadIdx.x / AT_WARP) * 16, left = hs.queries - first;
     const int end = at_keys_seen(hs, min(first + GRADIENT_ROWS, hs.queries) - 1, head.keys);
     const int all_see = at_keys_seen(hs, first, head.keys);
@@ -293,7 +293,7 @@ __device__ __forceinline__ void weigh_plain(float (&s)[AT_PLAIN_EACH][AT_PLAIN_E
 }
 
 template <int PARTS>
-__global__ void __launch_bounds__(AT_PLAIN_THREADS) gradient_plain(plain_job j)
+__global__ void __launch_bounds__(AT_PLAIN_THREADS, 1) gradient_plain(plain_job j)
 {
     AT_SHARED(at_plain_room, room);
     const at_heads &hs = j.all.heads;
@@ -316,7 +316,7 @@ __global__ void __launch_bounds__(AT_PLAIN_THREADS) gradient_plain(plain_job j)
             at_plain_dot(dp, room, own2, { j.other2, col, head.col, cols }, size);
         weigh_plain(s, dp, j, head, first + at_plain_row(), at + at_plain_col());
         at_plain_put(room, s);
-        at_plain_add(sums, room, { j.from, col, head.col, cols }, size);
+        at_plain_add(sums, room, { j.from, col, head.col, cols }, rows, size);
     }
 #pragma unroll
     for (int r = 0; r < AT_PLAIN_EACH; r++)
@@ -431,9 +431,10 @@ extern "C" at_status at_attention_bwd_cuda(const void *args, const at_prepared *
     const gradient_job j = job_of(a, l);
     const cudaError_t error = launch_delta(j, at_stream_of(l));
     if (error != cudaSuccess)
-        return at_launched(error);
-    return at_launched(a->q.dtype == AT_BF16 ? launch_gradients<__nv_bfloat16>(j, at_stream_of(l))
-                                             : launch_gradients<__half>(j, at_stream_of(l)));
+        return at_launched(l, error);
+    return at_launched(l, a->q.dtype == AT_BF16
+                              ? launch_gradients<__nv_bfloat16>(j, at_stream_of(l))
+                              : launch_gradients<__half>(j, at_stream_of(l)));
 }
 
 /* What the tensor cores' kernels leave. */
@@ -448,5 +449,6 @@ extern "C" at_status at_attention_bwd_plain_cuda(const void *args, const at_prep
 {
     const gradient_job j = job_of(static_cast<const at_attention_bwd_args *>(args), l);
     const cudaError_t error = launch_delta(j, at_stream_of(l));
-    return at_launched(error != cudaSuccess ? error : launch_plain_gradients(j, at_stream_of(l)));
+    return at_launched(l,
+                       error != cudaSuccess ? error : launch_plain_gradients(j, at_stream_of(l)));
 }

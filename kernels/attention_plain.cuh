@@ -76,12 +76,14 @@ __device__ __forceinline__ void at_plain_outer(float (&sums)[AT_PLAIN_EACH][AT_P
     sums[r][c] = fmaf(rows[r], cols[c], sums[r][c]);
 }
 
-/* s = a b^T. All threads call; they may still read the room when it begins. */
+/* s = a b^T, zero where there are no tokens. All threads call, some while others read the
+ * room. */
 __device__ __forceinline__ void at_plain_dot(float (&s)[AT_PLAIN_EACH][AT_PLAIN_EACH],
                                              at_plain_room &room, const at_plain_tokens &a,
                                              const at_plain_tokens &b, int size)
 {
     float *const own = room.staged, *const other = own + AT_PLAIN_DEPTH * AT_PLAIN_PITCH;
+    const bool there = at_plain_row() < a.rows && at_plain_col() < b.rows;
     AT_FOR_EACH_SUM(r, c)
     s[r][c] = 0;
     for (int d = 0; d < size; d += AT_PLAIN_DEPTH) {
@@ -90,7 +92,7 @@ __device__ __forceinline__ void at_plain_dot(float (&s)[AT_PLAIN_EACH][AT_PLAIN_
         at_plain_stage(other, b, d, size);
         __syncthreads();
 #pragma unroll 4
-        for (int k = 0; k < AT_PLAIN_DEPTH; k++)
+        for (int k = 0; there && k < AT_PLAIN_DEPTH; k++)
             at_plain_outer(s, own + k * AT_PLAIN_PITCH + at_plain_row(),
                            other + k * AT_PLAIN_PITCH + at_plain_col());
     }
@@ -106,14 +108,14 @@ __device__ __forceinline__ void at_plain_put(at_plain_room &room,
                  make_float4(w[0][c], w[1][c], w[2][c], w[3][c]));
 }
 
-/* o (64, 64 * PARTS) += weights * x, x the tokens of the weights' columns. */
+/* o (64, 64 * PARTS) += weights * x, x the tokens of the weights' columns; 'rows' are wanted. */
 template <int PARTS>
 __device__ __forceinline__ void at_plain_add(float (&o)[PARTS][AT_PLAIN_EACH][AT_PLAIN_EACH],
                                              at_plain_room &room, const at_plain_tokens &x,
-                                             int size)
+                                             int rows, int size)
 {
     constexpr int PACKS = AT_PLAIN_TILE / AT_PACK;
-    const int keys = min(x.rows, (int)AT_PLAIN_TILE);
+    const int keys = at_plain_row() < rows ? min(x.rows, (int)AT_PLAIN_TILE) : 0;
 #pragma unroll
     for (int p = 0; p < PARTS; p++) {
         if (p * AT_PLAIN_TILE >= size)
@@ -129,7 +131,7 @@ __device__ __forceinline__ void at_plain_add(float (&o)[PARTS][AT_PLAIN_EACH][AT
         }
         __syncthreads();
 #pragma unroll 4
-        for (int k = 0; k < keys; k++)
+        for (int k = 0; p * AT_PLAIN_TILE + at_plain_col() < size && k < keys; k++)
             at_plain_outer(o[p], room.weights + k * AT_PLAIN_PITCH + at_plain_row(),
                            room.staged + k * AT_PLAIN_PITCH + at_plain_col());
     }

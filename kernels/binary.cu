@@ -98,7 +98,7 @@ extern "C" at_status at_binary_cuda(const void *args, const at_prepared *, const
         j.a = at_lines_joined(&a->a, j.cols);
         j.b = at_lines_joined(&a->b, j.cols);
     }
-    return at_launched(AT_BY_TYPE(a->a.dtype, launch_binary, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->a.dtype, launch_binary, j, at_stream_of(l)));
 }
 
 /* --- linear interpolation --------------------------------------------------------------------- */
@@ -157,5 +157,5 @@ extern "C" at_status at_lerp_cuda(const void *args, const at_prepared *, const a
         j.a = at_lines_joined(&a->a, j.cols);
         j.b = at_lines_joined(&a->b, j.cols);
     }
-    return at_launched(AT_BY_TYPE(a->a.dtype, launch_lerp, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->a.dtype, launch_lerp, j, at_stream_of(l)));
 }

@@ -91,7 +91,7 @@ extern "C" at_status at_cast_cuda(const void *args, const at_prepared *, const a
     if (error == cudaSuccess)
         error = single ? launch_cast<float>(j, at_stream_of(l))
                        : launch_cast<double>(j, at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }
 
 /* --- fill ------------------------------------------------------------------------------------- */
@@ -142,5 +142,5 @@ extern "C" at_status at_fill_cuda(const void *args, const at_prepared *, const a
         at_store(&j.pattern, i, a->y.dtype, (double)a->value);
     const uint64_t bits = (uint64_t)(uintptr_t)j.y | (uint64_t)j.walk.units;
     const int unit = at_unit_of(rows > 1 ? bits | (uint64_t)j.step : bits);
-    return at_launched(AT_BY_UNIT(unit, launch_fill, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_UNIT(unit, launch_fill, j, at_stream_of(l)));
 }

@@ -122,7 +122,7 @@ extern "C" at_status at_cross_entropy_cuda(const void *args, const at_prepared *
                                   at_cols(&a->x),
                                   a->ignore,
                                   a->smoothing };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_loss, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_loss, j, at_stream_of(l)));
 }
 
 /* --- gradient --------------------------------------------------------------------------------- */
@@ -217,5 +217,5 @@ extern "C" at_status at_cross_entropy_bwd_cuda(const void *args, const at_prepar
                                       at_cols(&a->x),
                                       a->ignore,
                                       a->smoothing };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
 }

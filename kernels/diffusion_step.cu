@@ -103,5 +103,5 @@ extern "C" at_status at_diffusion_step_cuda(const void *args, const at_prepared 
     for (const auto &o : operands)
         if (at_has(o.view))
             *o.lines = dense ? at_lines_joined(o.view, j.cols) : at_lines_of(o.view);
-    return at_launched(AT_BY_TYPE(a->cond.dtype, launch_step, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->cond.dtype, launch_step, j, at_stream_of(l)));
 }

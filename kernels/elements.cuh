@@ -53,27 +53,49 @@ struct at_pack_vector<T, 1> {
     using type = uint2;
 };
 
-/* v = the elements from p on; 'rest' from the n-th on. */
+/* Eight elements as they lie in memory. */
 template <class T>
-__device__ __forceinline__ void at_pack_load(float (&v)[AT_PACK], const T *p, int64_t n, bool wide,
-                                             float rest)
+struct __align__(sizeof(T) == 1 ? 8 : 16) at_pack
+{
+    T e[AT_PACK];
+};
+
+/* The elements from p on, of which n exist. What is fetched first and converted later is on its way
+ * together: a conversion between two loads makes the second wait for the first. */
+template <class T>
+__device__ __forceinline__ void at_pack_fetch(at_pack<T> &raw, const T *p, int64_t n, bool wide)
 {
     using V = typename at_pack_vector<T>::type;
     if (wide && n >= AT_PACK) {
         constexpr int EACH = sizeof(V) / sizeof(T);
 #pragma unroll
-        for (int i = 0; i < AT_PACK; i += EACH) {
-            const V raw = at_load<V>(p + i);
-            const T *e = reinterpret_cast<const T *>(&raw);
-#pragma unroll
-            for (int j = 0; j < EACH; j++)
-                v[i + j] = static_cast<float>(e[j]);
-        }
+        for (int i = 0; i < AT_PACK; i += EACH)
+            *reinterpret_cast<V *>(raw.e + i) = at_load<V>(p + i);
         return;
     }
 #pragma unroll
     for (int i = 0; i < AT_PACK; i++)
-        v[i] = i < n ? static_cast<float>(p[i]) : rest;
+        raw.e[i] = i < n ? p[i] : static_cast<T>(0.0f);
+}
+
+/* v = the n elements, 'rest' from there on. */
+template <class T>
+__device__ __forceinline__ void at_pack_convert(float (&v)[AT_PACK], const at_pack<T> &raw,
+                                                int64_t n, float rest)
+{
+#pragma unroll
+    for (int i = 0; i < AT_PACK; i++)
+        v[i] = i < n ? static_cast<float>(raw.e[i]) : rest;
+}
+
+/* v = the elements from p on; 'rest' from the n-th on. */
+template <class T>
+__device__ __forceinline__ void at_pack_load(float (&v)[AT_PACK], const T *p, int64_t n, bool wide,
+                                             float rest)
+{
+    at_pack<T> raw;
+    at_pack_fetch(raw, p, n, wide);
+    at_pack_convert(v, raw, n, rest);
 }
 
 template <class T>
@@ -168,11 +190,15 @@ template <class T>
 __device__ __forceinline__ void at_kept_load(float (&v)[AT_KEPT][AT_PACK], const at_lines &l,
                                              int64_t row, int64_t base, int64_t cols, float rest)
 {
+    at_pack<T> raw[AT_KEPT];
 #pragma unroll
     for (int k = 0; k < AT_KEPT; k++) {
         const int64_t c = at_kept_column(base, k);
-        at_pack_load(v[k], at_line<T>(l, row) + c, cols - c, l.wide, rest);
+        at_pack_fetch(raw[k], at_line<T>(l, row) + c, cols - c, l.wide);
     }
+#pragma unroll
+    for (int k = 0; k < AT_KEPT; k++)
+        at_pack_convert(v[k], raw[k], cols - at_kept_column(base, k), rest);
 }
 
 /* The same in the type that the lines say. */
@@ -259,9 +285,10 @@ static inline cudaStream_t at_stream_of(const at_launch *l)
     return static_cast<cudaStream_t>(l->stream->native);
 }
 
-static inline at_status at_launched(cudaError_t error)
+static inline at_status at_launched(const at_launch *l, cudaError_t error)
 {
-    return error == cudaSuccess ? AT_OK : AT_DEVICE;
+    return error == cudaSuccess ? AT_OK
+                                : at_fail(l->err, AT_DEVICE, "%s", cudaGetErrorString(error));
 }
 
 /* An operand of f32; NULL where it is absent. */

@@ -39,5 +39,5 @@ extern "C" at_status at_ema_cuda(const void *args, const at_prepared *, const at
     j.e = lines[0];
     j.w = lines[1];
     const at_tiles t = at_step_tiles_of(j.rows, j.cols);
-    return at_launched(AT_LAUNCH(ema_step, t.grid, t.block, 0, at_stream_of(l), j));
+    return at_launched(l, AT_LAUNCH(ema_step, t.grid, t.block, 0, at_stream_of(l), j));
 }

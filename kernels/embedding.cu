@@ -110,9 +110,9 @@ extern "C" at_status at_embedding_cuda(const void *args, const at_prepared *, co
     const auto *a = static_cast<const at_embedding_args *>(args);
     const cudaStream_t stream = at_stream_of(l);
     if (a->y.dtype == a->table.dtype)
-        return at_launched(copy_rows(a, stream));
-    return at_launched(a->table.dtype == AT_F64 ? launch_packs<double>(a, stream)
-                                                : launch_packs<float>(a, stream));
+        return at_launched(l, copy_rows(a, stream));
+    return at_launched(l, a->table.dtype == AT_F64 ? launch_packs<double>(a, stream)
+                                                   : launch_packs<float>(a, stream));
 }
 
 /* --- gradient --------------------------------------------------------------------------------- */
@@ -257,5 +257,5 @@ extern "C" at_status at_embedding_bwd_cuda(const void *args, const at_prepared *
                             a->vocabulary,
                             0,
                             begin };
-    return at_launched(AT_BY_TYPE(a->dy.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->dy.dtype, launch_backward, j, at_stream_of(l)));
 }

@@ -109,7 +109,7 @@ extern "C" at_status at_geglu_cuda(const void *args, const at_prepared *, const 
     cudaError_t error = at_amax_clear(j.amax, at_stream_of(l));
     if (error == cudaSuccess)
         error = AT_BY_TYPE(a->x.dtype, launch_forward, j, at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }
 
 extern "C" bool at_geglu_bwd_cuda_fits(const void *args)
@@ -129,5 +129,5 @@ extern "C" at_status at_geglu_bwd_cuda(const void *args, const at_prepared *, co
     j.dy = at_lines_of(&a->dy);
     j.rows = at_rows(&a->dy);
     j.cols = at_cols(&a->dy);
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
 }

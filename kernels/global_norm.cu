@@ -69,7 +69,7 @@ extern "C" at_status at_global_norm_cuda(const void *args, const at_prepared *, 
         at_floats_of(&a->norm), at_floats_of(&a->sum_squares),     n,
         at_sum_parts(n)
     };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_norm, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_norm, j, at_stream_of(l)));
 }
 
 /* --- clipping --------------------------------------------------------------------------------- */
@@ -100,5 +100,5 @@ extern "C" at_status at_clip_factor_cuda(const void *args, const at_prepared *, 
     const auto *a = static_cast<const at_clip_factor_args *>(args);
     const clip_factor_job j = { at_floats_of(&a->factor), static_cast<int32_t *>(a->bad.data),
                                 at_floats_of(&a->norm), a->max_norm };
-    return at_launched(AT_LAUNCH(clip_factor_once, 1, 1, 0, at_stream_of(l), j));
+    return at_launched(l, AT_LAUNCH(clip_factor_once, 1, 1, 0, at_stream_of(l), j));
 }

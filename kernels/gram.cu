@@ -135,7 +135,7 @@ extern "C" at_status at_gram_cuda(const void *args, const at_prepared *prepared,
     if (error == cudaSuccess)
         error = AT_LAUNCH(gram_add, dim3((unsigned)((elements + AT_BLOCK - 1) / AT_BLOCK)),
                           dim3(AT_BLOCK), 0, at_stream_of(l), sum);
-    return at_launched(error);
+    return at_launched(l, error);
 }
 
 /* --- dx[b] = scale * x[b] (dy[b] + dy[b]^T) --------------------------------------------------- */
@@ -298,7 +298,7 @@ extern "C" at_status at_gram_bwd_cuda(const void *args, const at_prepared *p, co
     j.scale = a->scale;
     const int candidate = at_candidate_of(p);
     return at_launched(
-        type == AT_BF16
-            ? launch_gram_bwd<__nv_bfloat16>(j, half, candidate, l->scratch, at_stream_of(l))
-            : launch_gram_bwd<float>(j, half, candidate, l->scratch, at_stream_of(l)));
+        l, type == AT_BF16
+               ? launch_gram_bwd<__nv_bfloat16>(j, half, candidate, l->scratch, at_stream_of(l))
+               : launch_gram_bwd<float>(j, half, candidate, l->scratch, at_stream_of(l)));
 }

@@ -272,7 +272,7 @@ extern "C" at_status at_group_norm_cuda(const void *args, const at_prepared *, c
     j.y_amax = at_floats_of(&a->y_amax);
     j.eps = a->eps;
     j.act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN;
-    return at_launched(launch_forward(&j, &cut, a->x.dtype, at_stream_of(l)));
+    return at_launched(l, launch_forward(&j, &cut, a->x.dtype, at_stream_of(l)));
 }
 
 /* --- gradient --------------------------------------------------------------------------------- */
@@ -309,5 +309,5 @@ extern "C" at_status at_group_norm_bwd_cuda(const void *args, const at_prepared 
     j.dgamma = at_floats_of(&a->dgamma);
     j.dbeta = at_floats_of(&a->dbeta);
     j.act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN;
-    return at_launched(at_channels_bwd_cuda(&j, a->x.dtype, at_stream_of(l)));
+    return at_launched(l, at_channels_bwd_cuda(&j, a->x.dtype, at_stream_of(l)));
 }

@@ -152,8 +152,8 @@ extern "C" at_status at_image_to_tensor_cuda(const void *args, const at_prepared
         j.shift[c] = (float)(-(double)a->mean[c] / (double)j.std[c]);
     }
     if (a->y.dtype == AT_F64)
-        return at_launched(launch_numbers<double>(j, at_stream_of(l)));
-    return at_launched(AT_BY_TYPE(a->y.dtype, launch_numbers, j, at_stream_of(l)));
+        return at_launched(l, launch_numbers<double>(j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->y.dtype, launch_numbers, j, at_stream_of(l)));
 }
 
 extern "C" bool at_tensor_to_image_cuda_fits(const void *args)
@@ -167,5 +167,5 @@ extern "C" at_status at_tensor_to_image_cuda(const void *args, const at_prepared
     const auto *a = static_cast<const at_tensor_to_image_args *>(args);
     const line_pair p = lines_of(&a->y, &a->x);
     const bytes_job j = { p.y, p.x, p.rows, p.cols, a->scale, a->shift, a->rounding };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_bytes, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_bytes, j, at_stream_of(l)));
 }

@@ -63,7 +63,7 @@ extern "C" at_status at_instance_norm_cuda(const void *args, const at_prepared *
                                             : at_channels_measure(&j, a->x.dtype, at_stream_of(l));
     if (error == cudaSuccess)
         error = at_channels_apply(&j, a->x.dtype, at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }
 
 /* --- gradient --------------------------------------------------------------------------------- */
@@ -98,5 +98,5 @@ extern "C" at_status at_instance_norm_bwd_cuda(const void *args, const at_prepar
     j.dgamma = at_floats_of(&a->dgamma);
     j.dbeta = at_floats_of(&a->dbeta);
     j.act = a->relu ? AT_CHANNELS_RELU : AT_CHANNELS_PLAIN;
-    return at_launched(at_channels_bwd_cuda(&j, a->x.dtype, at_stream_of(l)));
+    return at_launched(l, at_channels_bwd_cuda(&j, a->x.dtype, at_stream_of(l)));
 }

@@ -71,9 +71,9 @@ extern "C" at_status at_kv_append_cuda(const void *args, const at_prepared *, co
     const uint64_t bits =
         bits_of(&a->k_cache) | bits_of(&a->v_cache) | bits_of(&a->k) | bits_of(&a->v);
     const cudaStream_t stream = at_stream_of(l);
-    return at_launched(bits % 16 == 0  ? launch_append<uint4>(a, stream)
-                       : bits % 8 == 0 ? launch_append<uint2>(a, stream)
-                       : bits % 4 == 0 ? launch_append<uint32_t>(a, stream)
-                       : bits % 2 == 0 ? launch_append<uint16_t>(a, stream)
-                                       : launch_append<uint8_t>(a, stream));
+    return at_launched(l, bits % 16 == 0  ? launch_append<uint4>(a, stream)
+                          : bits % 8 == 0 ? launch_append<uint2>(a, stream)
+                          : bits % 4 == 0 ? launch_append<uint32_t>(a, stream)
+                          : bits % 2 == 0 ? launch_append<uint16_t>(a, stream)
+                                          : launch_append<uint8_t>(a, stream));
 }

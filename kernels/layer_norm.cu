@@ -239,7 +239,7 @@ extern "C" at_status at_layer_norm_cuda(const void *args, const at_prepared *, c
     cudaError_t error = at_amax_clear(j.amax, at_stream_of(l));
     if (error == cudaSuccess)
         error = AT_BY_TYPE(a->x.dtype, launch_forward, j, at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }
 
 /* The columns first, because dx may lie over dy. */
@@ -284,5 +284,5 @@ extern "C" at_status at_layer_norm_bwd_cuda(const void *args, const at_prepared 
         at_floats_of(&a->dgamma), at_floats_of(&a->dbeta), static_cast<float *>(l->scratch),
         at_rows(&a->x),           at_cols(&a->x),          at_layer_norm_cuda_parts(&a->x)
     };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
 }

@@ -95,5 +95,5 @@ extern "C" at_status at_linear_cuda(const void *args, const at_prepared *p, cons
     cudaError_t error = at_amax_clear(j.end.amax, at_stream_of(l));
     if (error == cudaSuccess)
         error = AT_BY_TYPE(type, launch, j, at_candidate_of(p), at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }

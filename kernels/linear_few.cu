@@ -16,9 +16,9 @@ struct few_job {
     int64_t rows, cols, depth;
 };
 
-/* v[r][c] = the products of this lane's packs of k, of ROWS rows and COLS columns. */
+/* v[r * COLS + c] = the products of this lane's packs of k, of ROWS rows and COLS columns. */
 template <class W, int ROWS, int COLS>
-__device__ __forceinline__ void add_lane(float (&v)[ROWS][COLS], const few_job &j, int64_t row,
+__device__ __forceinline__ void add_lane(float (&v)[ROWS * COLS], const few_job &j, int64_t row,
                                          int64_t col)
 {
     const int64_t lane = threadIdx.x;
@@ -35,39 +35,57 @@ __device__ __forceinline__ void add_lane(float (&v)[ROWS][COLS], const few_job &
             for (int c = 0; c < COLS; c++)
 #pragma unroll
                 for (int i = 0; i < AT_PACK; i++)
-                    v[r][c] = fmaf(x[i], w[c][i], v[r][c]);
+                    v[r * COLS + c] = fmaf(x[i], w[c][i], v[r * COLS + c]);
         }
     }
 }
 
-/* Lane r * COLS + c finishes element (row + r, col + c). */
-template <class W, int ROWS, int COLS>
-__device__ __forceinline__ void finish(float (&v)[ROWS][COLS], at_product_end &end,
+/* Sums v over the lanes, and gives each lane one: lane i * 32 / N and those up to the next have sum
+ * i. Half of the sums go to the lane's partner while there are several, so N of them take N - 1
+ * exchanges and the rest of five; the tree of a sum is the same for every N. */
+template <int N>
+__device__ __forceinline__ float own_sum(float (&v)[N])
+{
+    int n = N;
+#pragma unroll
+    for (int bits = AT_WARP / 2; bits > 0; bits /= 2) {
+        const bool upper = threadIdx.x & bits;
+        n /= 2;
+#pragma unroll
+        for (int i = 0; i < N / 2; i++)
+            if (i < n) {
+                const float kept = upper ? v[i + n] : v[i];
+                v[i] = kept + __shfl_xor_sync(AT_LANES_ALL, upper ? v[i] : v[i + n], bits);
+            }
+        if (n == 0)
+            v[0] += __shfl_xor_sync(AT_LANES_ALL, v[0], bits);
+    }
+    return v[0];
+}
+
+/* The first lane that has a sum finishes its element: sum r * COLS + c that of row + r, col + c. */
+template <int ROWS, int COLS>
+__device__ __forceinline__ void finish(float (&v)[ROWS * COLS], at_product_end &end,
                                        const few_job &j, int64_t row, int64_t col)
 {
-    float own[AT_PACK] = {};
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < COLS; c++) {
-            const float sum = at_warp_sum(v[r][c]);
-            own[0] = (int)threadIdx.x == r * COLS + c ? sum : own[0];
-        }
-    const int64_t r = row + threadIdx.x / COLS, c = col + threadIdx.x % COLS;
-    if ((int)threadIdx.x < ROWS * COLS && r < j.rows && c < j.cols)
+    enum { EACH = AT_WARP / (ROWS * COLS) };
+    float own[AT_PACK] = { own_sum(v) };
+    const int sum = threadIdx.x / EACH;
+    const int64_t r = row + sum / COLS, c = col + sum % COLS;
+    if (threadIdx.x % EACH == 0 && r < j.rows && c < j.cols)
         at_end_put(end, own, r, c, 1);
 }
 
 template <class W, int ROWS, int COLS>
-__global__ void __launch_bounds__(AT_WARP *FEW_WARPS) linear_few(few_job j)
+__global__ void __launch_bounds__(AT_WARP *FEW_WARPS, 4) linear_few(few_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
     const int64_t col = ((int64_t)blockIdx.x * FEW_WARPS + threadIdx.y) * COLS;
     int64_t row = (int64_t)blockIdx.y * ROWS;
     for (; col < j.cols && row < j.rows; row += (int64_t)gridDim.y * ROWS) {
-        float v[ROWS][COLS] = {};
-        add_lane<W>(v, j, row, col);
-        finish<W>(v, j.end, j, row, col);
+        float v[ROWS * COLS] = {};
+        add_lane<W, ROWS, COLS>(v, j, row, col);
+        finish<ROWS, COLS>(v, j.end, j, row, col);
     }
     if (j.end.amax)
         at_amax_put(j.end.top, j.end.amax, room);
@@ -115,5 +133,5 @@ extern "C" at_status at_linear_few_cuda(const void *args, const at_prepared *, c
     cudaError_t error = at_amax_clear(j.end.amax, at_stream_of(l));
     if (error == cudaSuccess)
         error = AT_BY_TYPE(a->w.dtype, launch, j, at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }

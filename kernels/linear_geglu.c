@@ -231,7 +231,7 @@ static at_status composed_run(const void *args, const at_prepared *prepared, con
     const composed *s = prepared->state;
     parts p = parts_of(args);
     char *after_linear = (char *)l->scratch + s->linear_bytes;
-    const at_launch own = { l->stream, after_linear + s->geglu_bytes };
+    const at_launch own = { l->stream, after_linear + s->geglu_bytes, l->err };
     p.linear.y.data = p.geglu.x.data = l->scratch;
     if (p.n > CAST)
         p.geglu.y.data = p.cast.x.data = after_linear;

@@ -354,5 +354,5 @@ extern "C" at_status at_linear_geglu_sm90a(const void *args, const at_prepared *
     if (error == cudaSuccess)
         error = a->y.dtype == AT_F8 ? launch<__nv_fp8_e4m3>(j, at_stream_of(l))
                                     : launch<__nv_bfloat16>(j, at_stream_of(l));
-    return at_launched(error);
+    return at_launched(l, error);
 }

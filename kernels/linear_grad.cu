@@ -1,7 +1,7 @@
-/* linear_grad.cu -- bound by multiply-adds, as linear.cu is, with the same aims: by the input w's
- * columns, by the weights dy's and x's columns are turned on their way from shared memory. The
- * gradient by the weights cuts the rows into parts where dw has few tiles, and writes and reads
- * their sums once; dbias reads dy once more, which is 2 / columns of x of the product's work. */
+/* linear_grad.cu -- bound by multiply-adds, as linear.cu is, with the same tiles and aims: by the
+ * input w's columns, by the weights dy's and x's columns are turned on their way from shared
+ * memory. The gradient by the weights cuts the rows into parts where dw has few tiles, and writes
+ * and reads their sums once; dbias reads dy once more. */
 #include "kernels/linear_variants.h"
 #include "kernels/product_parts.cuh"
 
@@ -66,59 +66,24 @@ extern "C" at_status at_linear_dgrad_cuda(const void *args, const at_prepared *p
     j.w = at_matrix_of<AT_ALONG_OUTER>(at_lines_of(&a->w), j.cols, j.depth, type);
     j.end.y = at_lines_of(&a->dx);
     j.end.residual = at_lines_or_none(&a->residual);
-    return at_launched(AT_BY_TYPE(type, launch_dgrad, j, at_candidate_of(p), at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(type, launch_dgrad, j, at_candidate_of(p), at_stream_of(l)));
 }
 
 /* --- by the weights: dw = acc + dy^T x -------------------------------------------------------- */
 
-struct wgrad_job {
-    at_matrix<AT_ALONG_OUTER> dy, x; /* (depth, rows), (depth, cols) */
-    at_sums_end end;                 /* y: dw, or the sums of part 0 */
-    int64_t rows, cols, tiles;
-    at_parts cut; /* of depth */
-};
-
-template <class T, class TILE>
-__global__ void __launch_bounds__(TILE::THREADS, (AT_TILE_BLOCKS<T, TILE>))
-    wgrad_product(wgrad_job j)
-{
-    const int number = (int)(blockIdx.x / j.tiles), k = number * j.cut.length, depth = j.dy.depth;
-    at_product_part part = at_product_part_of<TILE>(blockIdx.x % j.tiles, j.rows, j.cols, depth);
-    part.k_begin = k;
-    part.k_end = depth - k > j.cut.length ? k + j.cut.length : depth;
-    at_sums_end end = j.end;
-    end.y.data = at_line<float>(end.y, number * j.rows);
-    at_product_block<T, TILE>(j.dy, j.x, end, part);
-}
-
-template <class T>
-static cudaError_t launch_wgrad(const wgrad_job &j, at_tile tile, cudaStream_t stream)
-{
-    const int64_t blocks = j.tiles * j.cut.parts;
-    if (tile == AT_TILE_LARGE)
-        return at_product_launch<at_tile_large>(wgrad_product<T, at_tile_large>, j, blocks, stream);
-    return at_product_launch<at_tile_small>(wgrad_product<T, at_tile_small>, j, blocks, stream);
-}
-
 /* How dw is computed, and where in scratch the sums of the parts and those of dbias lie. */
 struct wgrad_plan {
-    at_tile tile;
-    int64_t tiles;
-    at_parts cut;
+    at_weights_plan product;
     size_t bias, total; /* bytes */
 };
 
 static wgrad_plan plan_of(const at_linear_wgrad_args *a, int candidate)
 {
-    enum { LEAST = 512 };
-    const int64_t rows = at_cols(&a->dy), cols = at_cols(&a->x), depth = at_rows(&a->x);
+    const int64_t rows = at_cols(&a->dy), depth = at_rows(&a->x);
     wgrad_plan p = {};
-    p.tile = at_tile_of(rows, cols, depth / LEAST > 1 ? depth / LEAST : 1, candidate);
-    p.tiles = p.tile == AT_TILE_LARGE ? at_tiles_in<at_tile_large>(rows, cols)
-                                      : at_tiles_in<at_tile_small>(rows, cols);
-    p.cut = at_parts_of(depth, p.tiles, LEAST);
-    if (p.cut.parts > 1)
-        p.bias = (size_t)(p.cut.parts * rows * at_sums_pitch(cols)) * sizeof(float);
+    p.product = at_weights_plan_of(rows, at_cols(&a->x), depth, candidate);
+    if (p.product.cut.parts > 1)
+        p.bias = p.product.sums;
     p.total = p.bias;
     if (at_has(&a->dbias))
         p.total += (size_t)(at_slabs_of(depth) * rows) * sizeof(float);
@@ -146,12 +111,12 @@ extern "C" at_status at_linear_wgrad_cuda_prepare(const void *args, const at_pre
     return AT_OK;
 }
 
-static cudaError_t run_dw(const at_linear_wgrad_args *a, const wgrad_plan &p, void *scratch,
+static cudaError_t run_dw(const at_linear_wgrad_args *a, const at_weights_plan &p, void *scratch,
                           cudaStream_t stream)
 {
     const at_dtype type = a->x.dtype;
     const int64_t depth = at_rows(&a->x);
-    wgrad_job j = {};
+    at_weights_job<at_matrix<AT_ALONG_OUTER>> j = {};
     j.rows = at_cols(&a->dy);
     j.cols = at_cols(&a->x);
     j.tiles = p.tiles;
@@ -160,11 +125,11 @@ static cudaError_t run_dw(const at_linear_wgrad_args *a, const wgrad_plan &p, vo
     j.x = at_matrix_of<AT_ALONG_OUTER>(at_lines_of(&a->x), j.cols, depth, type);
     j.end = { at_lines_of(&a->dw), at_lines_or_none(&a->acc) };
     if (p.cut.parts == 1)
-        return AT_BY_TYPE(type, launch_wgrad, j, p.tile, stream);
+        return AT_BY_TYPE(type, at_weights_launch, j, p.tile, stream);
     const at_parts_job sum = { j.end.y, j.end.acc, static_cast<float *>(scratch),
                                j.rows,  j.cols,    p.cut.parts };
     j.end = { { scratch, at_sums_pitch(j.cols), AT_F32, true }, {} };
-    const cudaError_t error = AT_BY_TYPE(type, launch_wgrad, j, p.tile, stream);
+    const cudaError_t error = AT_BY_TYPE(type, at_weights_launch, j, p.tile, stream);
     return error == cudaSuccess ? at_parts_add_launch(sum, stream) : error;
 }
 
@@ -173,12 +138,12 @@ extern "C" at_status at_linear_wgrad_cuda(const void *args, const at_prepared *p
 {
     const auto *a = static_cast<const at_linear_wgrad_args *>(args);
     const wgrad_plan p = plan_of(a, at_candidate_of(prepared));
-    cudaError_t error = run_dw(a, p, l->scratch, at_stream_of(l));
+    cudaError_t error = run_dw(a, p.product, l->scratch, at_stream_of(l));
     if (error == cudaSuccess && at_has(&a->dbias)) {
         char *sums = static_cast<char *>(l->scratch) + p.bias;
         const at_columns_job j =
             at_columns_job_of(&a->dy, &a->dbias, &a->bias_acc, reinterpret_cast<float *>(sums));
         error = AT_BY_TYPE(a->dy.dtype, at_columns_launch, j, at_stream_of(l));
     }
-    return at_launched(error);
+    return at_launched(l, error);
 }

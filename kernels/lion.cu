@@ -67,5 +67,5 @@ extern "C" at_status at_lion_cuda(const void *args, const at_prepared *, const a
     at_step_lines(lines, views, (int)AT_COUNT(views), &rows, &cols);
     const lion_job j = { lines[0], lines[1], lines[2],         lines[3], at_floats_of(&a->hyper),
                          rows,     cols,     (double)a->beta1, a->beta2, a->decay };
-    return at_launched(AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->g.dtype, launch, j, at_stream_of(l)));
 }

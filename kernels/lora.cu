@@ -172,5 +172,5 @@ extern "C" at_status at_lora_cuda(const void *args, const at_prepared *p, const 
     };
     if (error == cudaSuccess && s.sums)
         error = AT_LAUNCH(lora_merge, blocks_of(merge.elements), dim3(AT_BLOCK), 0, stream, merge);
-    return at_launched(error);
+    return at_launched(l, error);
 }

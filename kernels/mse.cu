@@ -98,7 +98,7 @@ extern "C" at_status at_mse_cuda(const void *args, const at_prepared *, const at
                         n,
                         at_sum_parts(n),
                         a->delta };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_loss, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_loss, j, at_stream_of(l)));
 }
 
 /* --- gradient --------------------------------------------------------------------------------- */
@@ -166,5 +166,5 @@ extern "C" at_status at_mse_bwd_cuda(const void *args, const at_prepared *, cons
         j.x = at_lines_joined(&a->x, j.cols);
         j.target = at_lines_joined(&a->target, j.cols);
     }
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
 }

@@ -129,6 +129,7 @@ typedef struct at_prepare_in {
 typedef struct at_launch {
     const at_stream *stream;
     void *scratch; /* prepared->scratch_bytes, contents undefined */
+    at_error *err; /* where a device's own words go when a launch fails; NULL: nowhere */
 } at_launch;
 
 enum {

@@ -309,6 +309,6 @@ extern "C" bool at_permute_cuda_fits(const void *)
 extern "C" at_status at_permute_cuda(const void *args, const at_prepared *, const at_launch *l)
 {
     const at_permute_walk w = at_permute_walk_of(static_cast<const at_permute_args *>(args));
-    return at_launched(w.stride[INNER] == 1 ? move_rows(&w, at_stream_of(l))
-                                            : move_boxes(&w, at_stream_of(l)));
+    return at_launched(l, w.stride[INNER] == 1 ? move_rows(&w, at_stream_of(l))
+                                               : move_boxes(&w, at_stream_of(l)));
 }

@@ -185,7 +185,7 @@ extern "C" at_status at_max_pool2d_cuda(const void *args, const at_prepared *, c
 {
     const auto *a = static_cast<const at_max_pool2d_args *>(args);
     const pool_job j = job_of(&a->y, &a->x, &a->y, a->kernel, a->stride);
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_max_forward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_max_forward, j, at_stream_of(l)));
 }
 
 extern "C" bool at_max_pool2d_bwd_cuda_fits(const void *args)
@@ -201,11 +201,11 @@ extern "C" at_status at_max_pool2d_bwd_cuda(const void *args, const at_prepared 
     pool_job j = job_of(&a->dx, &a->x, &a->dy, a->kernel, a->stride);
     j.dy = at_lines_of(&a->dy);
     if (a->kernel[0] > a->stride[0] || a->kernel[1] > a->stride[1])
-        return at_launched(AT_BY_TYPE(a->x.dtype, launch_max_backward_any, j, at_stream_of(l)));
+        return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_max_backward_any, j, at_stream_of(l)));
     const int64_t down = (j.rows + j.stride[0] - 1) / j.stride[0];
     const int64_t across = (j.cols + j.stride[1] - 1) / j.stride[1];
     j.spots = at_pixels_of(a->x.size[0] * down, across, a->x.size[3]);
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_max_backward_apart, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_max_backward_apart, j, at_stream_of(l)));
 }
 
 extern "C" bool at_avg_pool2d_cuda_fits(const void *args)
@@ -221,7 +221,7 @@ extern "C" at_status at_avg_pool2d_cuda(const void *args, const at_prepared *, c
                          { { a->stride[0], 0, a->kernel[0], 1 },
                            { a->stride[1], 0, a->kernel[1], 1 } },
                          1.0f / (float)(a->kernel[0] * a->kernel[1]) };
-    return at_launched(at_box_sum_cuda(box, at_stream_of(l)));
+    return at_launched(l, at_box_sum_cuda(box, at_stream_of(l)));
 }
 
 extern "C" bool at_avg_pool2d_bwd_cuda_fits(const void *args)
@@ -239,5 +239,5 @@ extern "C" at_status at_avg_pool2d_bwd_cuda(const void *args, const at_prepared 
                          { { 1, 1 - a->kernel[0], 1, a->stride[0] },
                            { 1, 1 - a->kernel[1], 1, a->stride[1] } },
                          1.0f / (float)(a->kernel[0] * a->kernel[1]) };
-    return at_launched(at_box_sum_cuda(box, at_stream_of(l)));
+    return at_launched(l, at_box_sum_cuda(box, at_stream_of(l)));
 }

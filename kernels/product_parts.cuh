@@ -1,6 +1,6 @@
 /* product_parts.cuh -- products over a k so long, or with a C so small, that several blocks share
- * a tile: each sums a part of k, and the parts are added up in order. Also sums of columns, which
- * go with gradients of weights. What is cut where depends on sizes only. */
+ * a tile: each sums a part of k, and the parts are added up in order. So are gradients of weights,
+ * and the sums of columns that go with them. What is cut where depends on sizes only. */
 #ifndef AT_KERNELS_PRODUCT_PARTS_CUH
 #define AT_KERNELS_PRODUCT_PARTS_CUH
 
@@ -62,6 +62,62 @@ static inline cudaError_t at_parts_add_launch(const at_parts_job &j, cudaStream_
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
     return AT_LAUNCH(at_parts_add, t.grid, t.block, 0, stream, j);
+}
+
+/* --- gradients of weights --------------------------------------------------------------------- */
+
+/* C (rows, cols) = dy^T x, or its parts one below the other; x is any source. */
+template <class X>
+struct at_weights_job {
+    at_matrix<AT_ALONG_OUTER> dy; /* (depth, rows) */
+    X x;                          /* (depth, cols) */
+    at_sums_end end;              /* y: C, or the sums of part 0 */
+    int64_t rows, cols, tiles;
+    at_parts cut; /* of depth */
+};
+
+struct at_weights_plan {
+    at_tile tile;
+    int64_t tiles;
+    at_parts cut;
+    size_t sums; /* bytes of all parts */
+};
+
+static inline at_weights_plan at_weights_plan_of(int64_t rows, int64_t cols, int64_t depth,
+                                                 int candidate)
+{
+    enum { LEAST = 512 };
+    at_weights_plan p = {};
+    p.tile = at_tile_of(rows, cols, depth / LEAST > 1 ? depth / LEAST : 1, candidate);
+    p.tiles = p.tile == AT_TILE_LARGE ? at_tiles_in<at_tile_large>(rows, cols)
+                                      : at_tiles_in<at_tile_small>(rows, cols);
+    p.cut = at_parts_of(depth, p.tiles, LEAST);
+    p.sums = (size_t)(p.cut.parts * rows * at_sums_pitch(cols)) * sizeof(float);
+    return p;
+}
+
+template <class T, class TILE, class X>
+__global__ void __launch_bounds__(TILE::THREADS, (AT_TILE_BLOCKS<T, TILE>))
+    at_weights_product(at_weights_job<X> j)
+{
+    const int number = (int)(blockIdx.x / j.tiles), k = number * j.cut.length, depth = j.dy.depth;
+    at_product_part part = at_product_part_of<TILE>(blockIdx.x % j.tiles, j.rows, j.cols, depth);
+    part.k_begin = k;
+    part.k_end = depth - k > j.cut.length ? k + j.cut.length : depth;
+    at_sums_end end = j.end;
+    end.y.data = at_line<float>(end.y, number * j.rows);
+    at_product_block<T, TILE>(j.dy, j.x, end, part);
+}
+
+template <class T, class X>
+static cudaError_t at_weights_launch(const at_weights_job<X> &j, at_tile tile, cudaStream_t stream)
+{
+    const int64_t blocks = j.tiles * j.cut.parts;
+    if (tile == AT_TILE_LARGE)
+        return at_product_launch<at_tile_large>(at_weights_product<T, at_tile_large, X>, j, blocks,
+                                                stream);
+    return at_product_launch<at_tile_small>(at_weights_product<T, at_tile_small, X>, j, blocks,
+                                            stream);
 }
 
 /* --- sums of columns -------------------------------------------------------------------------- */

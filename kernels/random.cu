@@ -93,6 +93,6 @@ extern "C" at_status at_random_cuda(const void *args, const at_prepared *, const
         j.runs = j.rows / B;
     }
     if (a->y.dtype == AT_F64)
-        return at_launched(launch_draw<double>(j, at_stream_of(l)));
-    return at_launched(AT_BY_TYPE(a->y.dtype, launch_draw, j, at_stream_of(l)));
+        return at_launched(l, launch_draw<double>(j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->y.dtype, launch_draw, j, at_stream_of(l)));
 }

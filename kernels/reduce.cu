@@ -425,11 +425,12 @@ extern "C" at_status at_reduce_cuda(const void *args, const at_prepared *, const
     const at_reduce_walk w = at_reduce_walk_of(a);
     const cudaStream_t stream = at_stream_of(l);
     if (w.down)
-        return at_launched(AT_BY_TYPE(a->x.dtype, launch_down, down_of(a, &w, l->scratch), stream));
+        return at_launched(l,
+                           AT_BY_TYPE(a->x.dtype, launch_down, down_of(a, &w, l->scratch), stream));
     const reduce_along_job j = along_of(a, &w, l->scratch);
     if (!has_parts(a, &j))
-        return at_launched(AT_BY_TYPE(a->x.dtype, launch_rows, j, stream));
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_parts, j, parts_of(a, &j), stream));
+        return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_rows, j, stream));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_parts, j, parts_of(a, &j), stream));
 }
 
 /* --- broadcast -------------------------------------------------------------------------------- */
@@ -508,6 +509,6 @@ extern "C" at_status at_broadcast_cuda(const void *args, const at_prepared *, co
     j.y = m.dense ? at_lines_joined(&a->y, j.cols) : at_lines_of(&a->y);
     j.x = at_lines_joined(&a->x, m.pitch);
     const bool single = at_values_are_float(a->x.dtype) && at_values_are_float(a->y.dtype);
-    return at_launched(single ? launch_broadcast<float>(j, at_stream_of(l))
-                              : launch_broadcast<double>(j, at_stream_of(l)));
+    return at_launched(l, single ? launch_broadcast<float>(j, at_stream_of(l))
+                                 : launch_broadcast<double>(j, at_stream_of(l)));
 }

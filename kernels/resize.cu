@@ -288,5 +288,5 @@ extern "C" at_status at_resize_cuda(const void *args, const at_prepared *p, cons
         error = run_pass(&middle, &a->x, j.axis[one], one, stream);
     if (error == cudaSuccess)
         error = run_pass(&a->y, &middle, j.axis[two], two, stream);
-    return at_launched(error);
+    return at_launched(l, error);
 }

@@ -89,7 +89,7 @@ extern "C" at_status at_argmax_cuda(const void *args, const at_prepared *, const
     const auto *a = static_cast<const at_argmax_args *>(args);
     const argmax_job j = { at_lines_of(&a->x), static_cast<int32_t *>(a->y.data), at_rows(&a->x),
                            at_cols(&a->x) };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_argmax, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_argmax, j, at_stream_of(l)));
 }
 
 /* --- nucleus sampling ------------------------------------------------------------------------- */
@@ -477,5 +477,5 @@ extern "C" at_status at_sample_top_cuda(const void *args, const at_prepared *, c
         j.one *= 2;
     if (a->x.dtype != AT_F32) /* bf16 has 16 bits, and f16 no more than 19 in f32's layout */
         j.bit = a->x.dtype == AT_BF16 ? 16 : DIGIT_BITS;
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_sample, j, blocks_of(a), at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_sample, j, blocks_of(a), at_stream_of(l)));
 }

@@ -179,7 +179,7 @@ extern "C" at_status at_softmax_cuda(const void *args, const at_prepared *, cons
                         at_cols(&a->x),
                         a->scale != 0 ? a->scale : 1.0f,
                         0 };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_softmax_forward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_softmax_forward, j, at_stream_of(l)));
 }
 
 extern "C" bool at_softmax_bwd_cuda_fits(const void *args)
@@ -198,7 +198,7 @@ extern "C" at_status at_softmax_bwd_cuda(const void *args, const at_prepared *, 
                         at_cols(&a->y),
                         a->scale != 0 ? a->scale : 1.0f,
                         0 };
-    return at_launched(AT_BY_TYPE(a->y.dtype, launch_softmax_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->y.dtype, launch_softmax_backward, j, at_stream_of(l)));
 }
 
 extern "C" bool at_l2_normalize_cuda_fits(const void *args)
@@ -212,7 +212,7 @@ extern "C" at_status at_l2_normalize_cuda(const void *args, const at_prepared *,
     const row_job j = {
         at_lines_of(&a->y), at_lines_of(&a->x), {}, at_rows(&a->x), at_cols(&a->x), 1.0f, a->eps
     };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_l2_normalize_forward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_l2_normalize_forward, j, at_stream_of(l)));
 }
 
 extern "C" bool at_l2_normalize_bwd_cuda_fits(const void *args)
@@ -232,5 +232,5 @@ extern "C" at_status at_l2_normalize_bwd_cuda(const void *args, const at_prepare
                         at_cols(&a->x),
                         1.0f,
                         a->eps };
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch_l2_normalize_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_l2_normalize_backward, j, at_stream_of(l)));
 }

@@ -55,5 +55,5 @@ extern "C" at_status at_timestep_embedding_cuda(const void *args, const at_prepa
                               (float)-log((double)a->max_period),
                               (float)half - a->shift };
     const at_tiles t = at_tiles_of(j.rows, j.half * AT_PACK);
-    return at_launched(AT_LAUNCH(embed_timesteps, t.grid, t.block, 0, at_stream_of(l), j));
+    return at_launched(l, AT_LAUNCH(embed_timesteps, t.grid, t.block, 0, at_stream_of(l), j));
 }

@@ -111,7 +111,7 @@ extern "C" at_status at_unary_cuda(const void *args, const at_prepared *, const 
         j.y = at_lines_joined(&a->y, 0);
         j.x = at_lines_joined(&a->x, 0);
     }
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch, j, at_stream_of(l)));
 }
 
 extern "C" bool at_unary_bwd_cuda_fits(const void *args)
@@ -138,5 +138,5 @@ extern "C" at_status at_unary_bwd_cuda(const void *args, const at_prepared *, co
         j.x = at_lines_joined(&a->x, 0);
         j.dy = at_lines_joined(&a->dy, 0);
     }
-    return at_launched(AT_BY_TYPE(a->x.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch, j, at_stream_of(l)));
 }

@@ -94,10 +94,10 @@ extern "C" at_status at_upsample_nearest_cuda(const void *args, const at_prepare
     const uint64_t all = (uint64_t)(uintptr_t)j.y | (uint64_t)(uintptr_t)j.x |
                          (uint64_t)(j.y_pitch | j.x_pitch | j.units);
     const cudaStream_t stream = at_stream_of(l);
-    return at_launched(all % 16 == 0  ? launch_copy<uint4>(j, stream)
-                       : all % 4 == 0 ? launch_copy<unsigned>(j, stream)
-                       : all % 2 == 0 ? launch_copy<uint16_t>(j, stream)
-                                      : launch_copy<uint8_t>(j, stream));
+    return at_launched(l, all % 16 == 0  ? launch_copy<uint4>(j, stream)
+                          : all % 4 == 0 ? launch_copy<unsigned>(j, stream)
+                          : all % 2 == 0 ? launch_copy<uint16_t>(j, stream)
+                                         : launch_copy<uint8_t>(j, stream));
 }
 
 extern "C" bool at_upsample_nearest_bwd_cuda_fits(const void *args)
@@ -112,5 +112,5 @@ extern "C" at_status at_upsample_nearest_bwd_cuda(const void *args, const at_pre
     const auto *a = static_cast<const at_upsample_nearest_bwd_args *>(args);
     const int64_t H = a->dx.size[1], W = a->dx.size[2], Ho = a->dy.size[1], Wo = a->dy.size[2];
     const at_box box = { a->dx, a->dy, { { Ho, 0, Ho, H }, { Wo, 0, Wo, W } }, 1.0f };
-    return at_launched(at_box_sum_cuda(box, at_stream_of(l)));
+    return at_launched(l, at_box_sum_cuda(box, at_stream_of(l)));
 }

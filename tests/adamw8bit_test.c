@@ -129,7 +129,7 @@ static double train(const data *d, const at_op *op, const at_variant *variant)
         hyper[AT_HYPER_BIAS1] = (float)(1 - pow((double)beta1, t));
         hyper[AT_HYPER_BIAS2] = (float)(1 - pow((double)beta2, t));
         hyper[AT_HYPER_FACTOR] = 1;
-        variant->run(args, &prepared, &(at_launch){ &stream, NULL });
+        variant->run(args, &prepared, &(at_launch){ &stream, NULL, NULL });
     }
     return loss_of(d, w, 0, SAMPLES, NULL);
 }

@@ -120,7 +120,7 @@ static void run_op(replay *r, const at_caps *caps)
     }
     size_t bytes = (p.scratch_bytes / 64 + 1) * 64;
     void *scratch = need(aligned_alloc(64, bytes));
-    if (r->variant->run(r->args, &p, &(at_launch){ &stream, scratch }) != AT_OK)
+    if (r->variant->run(r->args, &p, &(at_launch){ &stream, scratch, NULL }) != AT_OK)
         fail(r, "run failed");
     free(scratch);
     at_release(r->variant, &p);

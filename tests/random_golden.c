@@ -70,7 +70,7 @@ static at_view draw(const at_variant *v, const char *text)
 {
     static const int64_t key[3] = { 1234567890123456789, 2, 77 }, sample[2] = { 5, -3 };
     const at_stream stream = { AT_CPU, 2, NULL };
-    const at_launch launch = { &stream, NULL };
+    const at_launch launch = { &stream, NULL, NULL };
     at_random_args a;
     at_error err = { 0 };
     at_prepared p = { 0 };

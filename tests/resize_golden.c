@@ -73,7 +73,7 @@ static double try_variant(const at_variant *v, at_resize_args *a, const uint32_t
     at_prepared p;
     if (at_prepare(v, a, &in, &p, &err) != AT_OK)
         return INFINITY;
-    const at_launch launch = { &stream, memory(p.scratch_bytes) };
+    const at_launch launch = { &stream, memory(p.scratch_bytes), NULL };
     memset(a->y.data, 0xA5, at_view_bytes(&a->y));
     at_status status = v->run(a, &p, &launch);
     at_release(v, &p);
