@@ -167,6 +167,9 @@ bool at_conv2d_simd_fits(const void *args)
 }
 
 static const at_variant conv2d_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("conv2d", at_conv2d, AT_ROWS_INDEPENDENT),
+#endif
     AT_ONEDNN_FIRST(conv2d, AT_ROWS_INDEPENDENT) //
     AT_OWN_VARIANTS("conv2d", at_conv2d, AT_ROWS_INDEPENDENT, at_conv2d_simd_fits),
     AT_ONEDNN_LAST(conv2d, AT_ROWS_INDEPENDENT) //

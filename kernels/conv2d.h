@@ -4,6 +4,10 @@
 
 #include "kernels/ops.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct at_conv {
     int64_t b, h, w, ci; /* input (b, h, w, ci) */
     int64_t ho, wo, co;  /* output (b, ho, wo, co) */
@@ -30,4 +34,7 @@ static inline int64_t at_conv_source(int64_t i, int64_t n, bool reflect)
     return i < 0 ? -i : 2 * (n - 1) - i;
 }
 
+#ifdef __cplusplus
+}
+#endif
 #endif

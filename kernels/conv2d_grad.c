@@ -91,6 +91,9 @@ bool at_conv2d_dgrad_simd_fits(const void *args)
 }
 
 static const at_variant conv2d_dgrad_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("conv2d_dgrad", at_conv2d_dgrad, AT_ROWS_INDEPENDENT),
+#endif
     AT_ONEDNN_FIRST(conv2d_dgrad, AT_ROWS_INDEPENDENT) //
     AT_OWN_VARIANTS("conv2d_dgrad", at_conv2d_dgrad, AT_ROWS_INDEPENDENT,
                     at_conv2d_dgrad_simd_fits),
@@ -185,6 +188,9 @@ bool at_conv2d_wgrad_simd_fits(const void *args)
 }
 
 static const at_variant conv2d_wgrad_variants[] = {
+#ifdef AT_HAS_CUDA
+    AT_CUDA_TILED_VARIANT("conv2d_wgrad", at_conv2d_wgrad, 0),
+#endif
     AT_ONEDNN_FIRST(conv2d_wgrad, 0) //
     AT_OWN_VARIANTS("conv2d_wgrad", at_conv2d_wgrad, 0, at_conv2d_wgrad_simd_fits),
     AT_ONEDNN_LAST(conv2d_wgrad, 0) //

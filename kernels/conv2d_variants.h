@@ -6,6 +6,10 @@
 #include "kernels/conv2d.h"
 #include "kernels/linear_variants.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 at_status at_conv_check(const char *op, const at_conv *c, at_error *err);
 
 AT_SIMD_DECLARE(at_conv2d);
@@ -17,6 +21,9 @@ bool at_conv2d_wgrad_simd_fits(const void *args);
 AT_OWN_PREPARE_DECLARE(at_conv2d);
 AT_OWN_PREPARE_DECLARE(at_conv2d_dgrad);
 AT_OWN_PREPARE_DECLARE(at_conv2d_wgrad);
+AT_CUDA_TILED_DECLARE(at_conv2d);
+AT_CUDA_TILED_DECLARE(at_conv2d_dgrad);
+AT_CUDA_TILED_DECLARE(at_conv2d_wgrad);
 
 /* The library's rows. Where bf16 products are slower than f32 ones, own code that widens is faster
  * than the library in bf16, so the library comes after it. */
@@ -56,4 +63,7 @@ void at_conv2d_wgrad_onednn_release(at_prepared *p);
 #define AT_ONEDNN_LAST(op, flags)
 #endif
 
+#ifdef __cplusplus
+}
+#endif
 #endif

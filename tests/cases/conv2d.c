@@ -20,5 +20,8 @@ AT_CASES(conv2d) = {
     { "x=2,40,16,8 w=8,8,3,3 bias=8 residual=2,40,16,8 pad=1,1,1,1", .gradients = "-",
       .types = CHECK_F32 | CHECK_BF16 },
     { "x=1,8,8,48 w=20,48,4,4 stride=4,4", .gradients = "-" },
+    { "x=2,17,15,24 w=72,24,3,3 bias=72 stride=2,2 pad=1,1,1,1 relu=yes", .gradients = "-" },
+    { "x=2,7,6,16 w=8,16,3,3:f32 bias=8 pad=1,1,1,1", .gradients = "-" },
+    { "x=2,6,5,8 w=4,8,3,3:f32 pad=1,1,1,1 y_dtype=f32", .gradients = "-" },
     { NULL },
 };
