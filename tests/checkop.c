@@ -44,6 +44,7 @@ static int usage(FILE *out)
           "  --case TEXT      one case instead of the op's list: \"x=2,8,8,32 kind=silu\"\n"
           "  --dtype TYPE     only f32, bf16, f16 or f64\n"
           "  --seed N         of the inputs (printed; default 1)\n"
+          "  --brief          values only: not run again to see that the bytes stay the same\n"
           "  --verbose        say what passed, too\n",
           out);
     return out == stdout ? 0 : 2;
@@ -61,10 +62,9 @@ static bool take_flag(options *o, const char *arg)
     for (size_t i = 0; i < AT_COUNT(flags); i++)
         if (!strcmp(arg, flags[i].name))
             return (*flags[i].flag = true);
-    if (strcmp(arg, "--verbose"))
-        return false;
-    o->check.verbose = 1;
-    return true;
+    if (!strcmp(arg, "--verbose"))
+        return (o->check.verbose = 1);
+    return !strcmp(arg, "--brief") && (o->check.brief = 1);
 }
 
 static bool take_value(options *o, const char *arg, const char *value)
