@@ -5,7 +5,7 @@
 # machine whose toolkit is broken.
 set(ATELIER_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON, OFF")
 set(AT_NVCC_FLAGS -std=c++17 -O2 -I${CMAKE_SOURCE_DIR} -Werror all-warnings
-    -Xcompiler -Wall,-Wextra,-fPIC,-fno-exceptions,-fno-threadsafe-statics) # it links as C
+    -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden,-fno-exceptions,-fno-threadsafe-statics) # links as C
 set(AT_NVCC_ANY -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
     -gencode=arch=compute_80,code=compute_80)
 set(AT_NVCC_SM90A -gencode=arch=compute_90a,code=sm_90a) # *_sm90a.cu: Hopper's own instructions

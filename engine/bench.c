@@ -316,13 +316,16 @@ static at_status make_ready(at_bench *b, call *c, at_error *err)
 
 static at_status run_once(at_bench *b, const call *c, double *seconds, at_error *err)
 {
+    at_error why = { 0 };
+    at_launch launch = c->launch;
+    launch.err = &why;
     double start = at_clock_seconds();
-    at_status status = c->variant->run(c->args, &c->prepared, &c->launch);
+    at_status status = c->variant->run(c->args, &c->prepared, &launch);
     at_device_wait(b->device);
     *seconds = at_clock_seconds() - start;
-    return status == AT_OK
-               ? AT_OK
-               : at_fail(err, status, "%s failed: %s", c->variant->name, at_status_name(status));
+    return status == AT_OK ? AT_OK
+                           : at_fail(err, status, "%s failed: %s%s%s", c->variant->name,
+                                     at_status_name(status), *why.text ? ": " : "", why.text);
 }
 
 static int compare(const void *a, const void *b)
@@ -355,8 +358,8 @@ static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing
     return AT_OK;
 }
 
-at_status at_bench_time(at_bench *b, const at_variant *v, double seconds, at_timing *out,
-                        at_error *err)
+static at_status time_entered(at_bench *b, const at_variant *v, double seconds, at_timing *out,
+                              at_error *err)
 {
     call c = { .variant = v };
     const at_prepare_in in = { .caps = &b->device->caps, .constants = weights_of(b->op) };
@@ -369,4 +372,13 @@ at_status at_bench_time(at_bench *b, const at_variant *v, double seconds, at_tim
         status = time_runs(b, &c, seconds, out, err);
     at_release(v, &c.prepared);
     return status;
+}
+
+at_status at_bench_time(at_bench *b, const at_variant *v, double seconds, at_timing *out,
+                        at_error *err)
+{
+    at_device_enter(b->device);
+    at_status status = time_entered(b, v, seconds, out, err);
+    at_device_leave(b->device);
+    return status == AT_OK ? at_device_check(b->device, err) : status;
 }

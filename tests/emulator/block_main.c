@@ -3,7 +3,7 @@
  *
  * What is held: the CPU's results, step by step; the same bytes in a second run and in another
  * order of threads; in an exact plan the same bytes for a sample alone and in a batch of 3; a fault
- * inside of a captured plan told in a sentence. Exit status: 0 all of it, 1 something is not so. */
+ * inside of a captured plan told in a sentence; single ops timed. Exit status: 0 all of it, 1 something is not so. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/backward.h"
+#include "engine/bench.h"
 #include "engine/plan.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/emulator.h"
@@ -463,6 +464,30 @@ static void a_fault_in_a_replay_is_told(void)
     at_device_close(d);
 }
 
+/* Timing an op takes the same path as on a GPU: arena, packed weights, scratch. */
+static void ops_can_be_timed(void)
+{
+    static const struct {
+        const at_op *op;
+        const char *text;
+    } calls[] = { { &at_op_conv2d, "x=1,8,8,8 w=8,8,3,3 bias=8 pad=1,1,1,1" },
+                  { &at_op_layer_norm_bwd, "x=3,40 dy=3,40 gamma=40 mean=3:f32 rstd=3:f32" } };
+    at_device *d;
+    at_error err = { 0 };
+    must(at_device_emulated(&d, &err), &err);
+    for (size_t i = 0; i < AT_COUNT(calls); i++) {
+        at_bench *b;
+        at_timing t = { 0 };
+        must(at_bench_new(&b, d, calls[i].op, calls[i].text, AT_BF16, &err), &err);
+        const at_variant *v = at_op_pick(calls[i].op, at_bench_args(b), &d->caps, false);
+        AT_ASSERT(v, "%s has no variant", calls[i].op->name);
+        if (at_bench_time(b, v, 0.001, &t, &err) != AT_OK || t.runs < 3 || t.seconds <= 0)
+            failed("timing %s: %d runs; %s", v->name, t.runs, err.text);
+        at_bench_free(b);
+    }
+    at_device_close(d);
+}
+
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -474,6 +499,7 @@ int main(void)
     samples_are_the_same_alone(AT_F32);
     samples_are_the_same_alone(AT_BF16);
     a_fault_in_a_replay_is_told();
+    ops_can_be_timed();
     printf("block: %d failures\n", failures);
     return failures > 0;
 }
