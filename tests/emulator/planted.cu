@@ -45,7 +45,7 @@ static at_status launch(const void *args, const at_launch *l, wrong how)
     const planted_job j = {
         at_lines_of(&a->y), at_lines_of(&a->x), at_rows(&a->x), at_cols(&a->x), a->a, how
     };
-    return at_launched(AT_LAUNCH(planted, (unsigned)j.rows, BLOCK, 0, at_stream_of(l), j));
+    return at_launched(l, AT_LAUNCH(planted, (unsigned)j.rows, BLOCK, 0, at_stream_of(l), j));
 }
 
 #define RUN(wrong, says)                                                        \
