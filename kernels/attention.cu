@@ -477,8 +477,7 @@ extern "C" at_status at_attention_few_cuda(const void *args, const at_prepared *
 {
     const auto *a = static_cast<const at_attention_args *>(args);
     return at_launched(
-        l,
-        AT_BY_TYPE(a->q.dtype, launch_few, job_of(a), a->q.size[0] * a->heads, at_stream_of(l)));
+        l, AT_BY_TYPE(a->q.dtype, launch_few, job_of(a), a->q.size[0] * a->heads, at_stream_of(l)));
 }
 
 extern "C" bool at_attention_cuda_fits(const void *args)

@@ -143,7 +143,7 @@ static int check_training(const data *d, const at_caps *caps)
     int failures = 0;
     for (int i = 0; i < op8->n_variants; i++) {
         const at_variant *v = &op8->variants[i];
-        if (v->needs & ~caps->has)
+        if (v->device != caps->kind || v->needs & ~caps->has)
             continue;
         double narrow = train(d, op8, v), ratio = narrow / wide;
         bool good = wide < 0.1 * first && fabs(ratio - 1) < 0.03;

@@ -50,8 +50,8 @@ typedef struct at_check {
     uint64_t seed;
     const char *only_variant; /* substring, or NULL */
     int verbose;
-    int brief; /* values only: what takes more runs of a case is left to another build */
-    int runs, failures;                                  /* filled in */
+    int brief;          /* values only: what takes more runs of a case is left to another build */
+    int runs, failures; /* filled in */
     void (*report)(struct at_check *, const char *line); /* where failures are said; NULL: stdout */
 } at_check;
 

@@ -109,7 +109,7 @@ static void check_bits(void)
     for (size_t t = 0; t < AT_COUNT(drawn); t++)
         for (int i = 0; i < at_op_random.n_variants; i++) {
             const at_variant *v = &at_op_random.variants[i];
-            if (v->needs & ~caps.has)
+            if (v->device != caps.kind || v->needs & ~caps.has)
                 continue;
             at_view y = draw(v, drawn[t].text);
             uint64_t d = digest(&y);

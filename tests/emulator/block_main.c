@@ -3,7 +3,8 @@
  *
  * What is held: the CPU's results, step by step; the same bytes in a second run and in another
  * order of threads; in an exact plan the same bytes for a sample alone and in a batch of 3; a fault
- * inside of a captured plan told in a sentence; single ops timed. Exit status: 0 all of it, 1 something is not so. */
+ * inside of a captured plan told in a sentence; single ops timed. Exit status: 0 all of it, 1
+ * something is not so. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
