@@ -38,7 +38,7 @@ static int usage(FILE *out)
           "  --gradients      gradients of every op against finite differences in f64\n"
           "  --bench          how fast every variant is at the models' shapes, or at --case;\n"
           "                   emulated: what it must move and compute\n"
-          "  --device NAME    cpu; cuda, or emulated: variants in CUDA, by the program checkop_NAME\n"
+          "  --device NAME    cpu; cuda, or emulated, by the program checkop_NAME\n"
           "  --isa LEVEL      use nothing beyond plain, avx2, avx512, avx512_bf16, amx\n"
           "  --variant TEXT   only variants whose name contains TEXT\n"
           "  --case TEXT      one case instead of the op's list: \"x=2,8,8,32 kind=silu\"\n"
