@@ -155,7 +155,7 @@ static __global__ void __launch_bounds__(AT_BLOCK_MAX) adafactor_mean(adafactor_
         return;
     for (int64_t r = threadIdx.x; r < j.n; r += blockDim.x)
         sum += j.row[r];
-    sum = at_block_sum_f64(sum, room);
+    sum = at_block_sum(sum, room);
     if (threadIdx.x == 0)
         *j.mean = sum / j.n;
 }
@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(AT_WARP *WARPS) adafactor_size(adafactor_job j
             }
             squares += sum;
         }
-        squares = at_warp_sum_f64(squares);
+        squares = at_warp_sum(squares);
         if (threadIdx.x == 0)
             room[threadIdx.y] = squares;
         __syncthreads();

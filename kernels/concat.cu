@@ -12,7 +12,7 @@ struct concat_part {
     const char *from;
     int64_t step;       /* bytes from row to row */
     int64_t rows;       /* of a stretch */
-    int64_t begin, end; /* where it lies in y: units of a row, or rows of a stretch */
+    int64_t begin, end; /* where it lies in y: bytes of a row, or rows of a stretch */
 };
 
 struct concat_job {
@@ -23,12 +23,10 @@ struct concat_job {
     concat_part part[PARTS]; /* begin = end: there is none */
 };
 
-/* The address of unit c of row r; NULL where no part lies. */
-template <class U>
-__device__ __forceinline__ const char *source_of(const concat_job &j, int64_t r, int64_t c)
+__device__ __forceinline__ const char *at_move_from(const concat_job &j, int64_t r, int64_t byte)
 {
     const int64_t outer = j.stretch ? r / j.stretch : r;
-    const int64_t at = j.stretch ? r - outer * j.stretch : c;
+    const int64_t at = j.stretch ? r - outer * j.stretch : byte;
     const char *from = nullptr;
 #pragma unroll
     for (int k = 0; k < PARTS; k++) {
@@ -36,32 +34,9 @@ __device__ __forceinline__ const char *source_of(const concat_job &j, int64_t r,
         if (at < p.begin || at >= p.end)
             continue;
         const int64_t row = j.stretch ? outer * p.rows + at - p.begin : r;
-        from = p.from + row * p.step + (j.stretch ? c : at - p.begin) * (int64_t)sizeof(U);
+        from = p.from + row * p.step + (j.stretch ? byte : at - p.begin);
     }
     return from;
-}
-
-template <class U>
-__global__ void __launch_bounds__(AT_BLOCK) concat_units(concat_job j)
-{
-    const int64_t c0 = at_walk_column(j.walk), round = at_walk_round(j.walk);
-    for (int64_t r0 = at_walk_row(j.walk); r0 < j.walk.rows; r0 += round) {
-        U v[AT_MOVES];
-#pragma unroll
-        for (int i = 0; i < AT_MOVES; i++) {
-            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
-            const char *from = at_walk_inside(j.walk, r, c) ? source_of<U>(j, r, c) : nullptr;
-            v[i] = {};
-            if (from)
-                v[i] = at_unit_load<U>(from);
-        }
-#pragma unroll
-        for (int i = 0; i < AT_MOVES; i++) {
-            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
-            if (at_walk_inside(j.walk, r, c))
-                at_unit_store<U>(j.to + r * j.step + c * (int64_t)sizeof(U), v[i]);
-        }
-    }
 }
 
 /* --- the layout ------------------------------------------------------------------------------- */
@@ -118,24 +93,12 @@ static uint64_t lay_out(concat_job *j, const at_view *y, int64_t axis, const con
     return bits;
 }
 
-template <class U>
-static cudaError_t launch_move(concat_job j, cudaStream_t stream)
-{
-    j.walk.units /= (int64_t)sizeof(U);
-    for (int k = 0; k < PARTS && !j.stretch; k++) {
-        j.part[k].begin /= (int64_t)sizeof(U);
-        j.part[k].end /= (int64_t)sizeof(U);
-    }
-    const at_tiles t = at_walk_tiles_of(&j.walk);
-    return AT_LAUNCH(concat_units<U>, t.grid, t.block, 0, stream, j);
-}
-
 static at_status move_pieces(const at_view *y, int64_t axis, const concat_piece *pieces, int n,
                              const at_launch *l)
 {
     concat_job j = {};
     const int unit = at_unit_of(lay_out(&j, y, axis, pieces, n));
-    return at_launched(l, AT_BY_UNIT(unit, launch_move, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_UNIT(unit, at_move_launch, j, at_stream_of(l)));
 }
 
 /* --- the ops ---------------------------------------------------------------------------------- */

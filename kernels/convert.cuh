@@ -58,45 +58,21 @@ __device__ __forceinline__ uint8_t at_element_of<uint8_t, double>(double v)
 template <class T, class V>
 __device__ __forceinline__ void at_value_load(V (&v)[AT_PACK], const T *p, int64_t n, bool wide)
 {
-    using R = typename at_pack_vector<T>::type;
-    if (wide && n >= AT_PACK) {
-        constexpr int EACH = sizeof(R) / sizeof(T);
-#pragma unroll
-        for (int i = 0; i < AT_PACK; i += EACH) {
-            const R raw = at_load<R>(p + i);
-            const T *e = reinterpret_cast<const T *>(&raw);
-#pragma unroll
-            for (int j = 0; j < EACH; j++)
-                v[i + j] = at_value_of<V>(e[j]);
-        }
-        return;
-    }
+    at_pack<T> raw;
+    at_pack_fetch(raw, p, n, wide);
 #pragma unroll
     for (int i = 0; i < AT_PACK; i++)
-        v[i] = i < n ? at_value_of<V>(p[i]) : V(0);
+        v[i] = at_value_of<V>(raw.e[i]);
 }
 
 template <class T, class V>
 __device__ __forceinline__ void at_value_store(T *p, const V (&v)[AT_PACK], int64_t n, bool wide)
 {
-    using R = typename at_pack_vector<T>::type;
-    if (wide && n >= AT_PACK) {
-        constexpr int EACH = sizeof(R) / sizeof(T);
-#pragma unroll
-        for (int i = 0; i < AT_PACK; i += EACH) {
-            R raw;
-            T *e = reinterpret_cast<T *>(&raw);
-#pragma unroll
-            for (int j = 0; j < EACH; j++)
-                e[j] = at_element_of<T>(v[i + j]);
-            at_store(p + i, raw);
-        }
-        return;
-    }
+    at_pack<T> raw;
 #pragma unroll
     for (int i = 0; i < AT_PACK; i++)
-        if (i < n)
-            p[i] = at_element_of<T>(v[i]);
+        raw.e[i] = at_element_of<T>(v[i]);
+    at_pack_put(p, raw, n, wide);
 }
 
 /* --- in the type that the lines say ----------------------------------------------------------- */

@@ -81,7 +81,7 @@ __device__ __forceinline__ double rows_counted(const int32_t *target, int64_t ro
     int64_t counted = 0;
     for (int64_t r = threadIdx.x; r < rows; r += blockDim.x)
         counted += target[r] != ignore;
-    return at_block_sum_f64(static_cast<double>(counted), room);
+    return at_block_sum(static_cast<double>(counted), room);
 }
 
 /* One block. */

@@ -98,27 +98,32 @@ __device__ __forceinline__ void at_pack_load(float (&v)[AT_PACK], const T *p, in
     at_pack_convert(v, raw, n, rest);
 }
 
+/* The first n elements from p on become the pack's. */
 template <class T>
-__device__ __forceinline__ void at_pack_store(T *p, const float (&v)[AT_PACK], int64_t n, bool wide)
+__device__ __forceinline__ void at_pack_put(T *p, const at_pack<T> &raw, int64_t n, bool wide)
 {
     using V = typename at_pack_vector<T>::type;
     if (wide && n >= AT_PACK) {
         constexpr int EACH = sizeof(V) / sizeof(T);
 #pragma unroll
-        for (int i = 0; i < AT_PACK; i += EACH) {
-            V raw;
-            T *e = reinterpret_cast<T *>(&raw);
-#pragma unroll
-            for (int j = 0; j < EACH; j++)
-                e[j] = static_cast<T>(v[i + j]);
-            at_store(p + i, raw);
-        }
+        for (int i = 0; i < AT_PACK; i += EACH)
+            at_store(p + i, *reinterpret_cast<const V *>(raw.e + i));
         return;
     }
 #pragma unroll
     for (int i = 0; i < AT_PACK; i++)
         if (i < n)
-            p[i] = static_cast<T>(v[i]);
+            p[i] = raw.e[i];
+}
+
+template <class T>
+__device__ __forceinline__ void at_pack_store(T *p, const float (&v)[AT_PACK], int64_t n, bool wide)
+{
+    at_pack<T> raw;
+#pragma unroll
+    for (int i = 0; i < AT_PACK; i++)
+        raw.e[i] = static_cast<T>(v[i]);
+    at_pack_put(p, raw, n, wide);
 }
 
 /* Columns c to c + 7 of a row of 'cols', in the type that the lines say: for operands that are

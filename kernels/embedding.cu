@@ -12,59 +12,36 @@ __device__ __forceinline__ int64_t row_of(int32_t id, int64_t vocabulary)
 /* --- rows as they are ------------------------------------------------------------------------- */
 
 struct embedding_rows_job {
-    char *y;
-    const char *table;
-    const int32_t *ids;         /* (rows) */
-    int64_t y_step, table_step; /* bytes from row to row */
-    int64_t vocabulary;
+    char *to;
+    int64_t step; /* bytes from row to row */
     at_walk walk;
+    const char *table;
+    const int32_t *ids; /* (rows) */
+    int64_t table_step, vocabulary;
 };
 
-template <class U>
-__global__ void __launch_bounds__(AT_BLOCK) embedding_units(embedding_rows_job j)
+__device__ __forceinline__ const char *at_move_from(const embedding_rows_job &j, int64_t r,
+                                                    int64_t byte)
 {
-    const int64_t c0 = at_walk_column(j.walk), round = at_walk_round(j.walk);
-    for (int64_t r0 = at_walk_row(j.walk); r0 < j.walk.rows; r0 += round) {
-        U v[AT_MOVES];
-#pragma unroll
-        for (int i = 0; i < AT_MOVES; i++) {
-            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
-            const bool inside = at_walk_inside(j.walk, r, c);
-            const int64_t row = inside ? row_of(j.ids[r], j.vocabulary) : -1;
-            v[i] = {};
-            if (row >= 0)
-                v[i] = at_unit_load<U>(j.table + row * j.table_step + c * (int64_t)sizeof(U));
-        }
-#pragma unroll
-        for (int i = 0; i < AT_MOVES; i++) {
-            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
-            if (at_walk_inside(j.walk, r, c))
-                at_unit_store<U>(j.y + r * j.y_step + c * (int64_t)sizeof(U), v[i]);
-        }
-    }
-}
-
-template <class U>
-static cudaError_t launch_units(embedding_rows_job j, cudaStream_t stream)
-{
-    j.walk.units /= (int64_t)sizeof(U);
-    const at_tiles t = at_walk_tiles_of(&j.walk);
-    return AT_LAUNCH(embedding_units<U>, t.grid, t.block, 0, stream, j);
+    const int64_t row = row_of(j.ids[r], j.vocabulary);
+    return row < 0 ? nullptr : j.table + row * j.table_step + byte;
 }
 
 static cudaError_t copy_rows(const at_embedding_args *a, cudaStream_t stream)
 {
     const int64_t element = (int64_t)at_dtype_bytes(a->y.dtype);
-    embedding_rows_job j = { static_cast<char *>(a->y.data),
-                             static_cast<const char *>(a->table.data),
-                             static_cast<const int32_t *>(a->ids.data),
-                             a->y.pitch * element,
-                             a->table.pitch * element,
-                             a->table.size[0],
-                             { at_rows(&a->y), at_cols(&a->y) * element, 0, 0 } };
-    const uint64_t bits = (uint64_t)(uintptr_t)j.y | (uint64_t)(uintptr_t)j.table |
-                          (uint64_t)j.y_step | (uint64_t)j.table_step | (uint64_t)j.walk.units;
-    return AT_BY_UNIT(at_unit_of(bits), launch_units, j, stream);
+    embedding_rows_job j = {};
+    j.to = static_cast<char *>(a->y.data);
+    j.step = a->y.pitch * element;
+    j.walk.rows = at_rows(&a->y);
+    j.walk.units = at_cols(&a->y) * element;
+    j.table = static_cast<const char *>(a->table.data);
+    j.ids = static_cast<const int32_t *>(a->ids.data);
+    j.table_step = a->table.pitch * element;
+    j.vocabulary = a->table.size[0];
+    const uint64_t bits = (uint64_t)(uintptr_t)j.to | (uint64_t)(uintptr_t)j.table |
+                          (uint64_t)j.step | (uint64_t)j.table_step | (uint64_t)j.walk.units;
+    return AT_BY_UNIT(at_unit_of(bits), at_move_launch, j, stream);
 }
 
 /* --- rows in another type --------------------------------------------------------------------- */

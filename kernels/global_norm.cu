@@ -19,15 +19,15 @@ __global__ void __launch_bounds__(AT_BLOCK) global_norm_parts(global_norm_job j)
     const int64_t n = j.n - first < AT_SUM_PART ? j.n - first : (int64_t)AT_SUM_PART;
     double sum = 0;
     for (int64_t e = (int64_t)threadIdx.x * AT_PACK; e < n; e += 2 * SPAN) {
-        const at_flat_pack<T> x0 = at_flat_load<T>(j.x, first + e, n - e);
-        const at_flat_pack<T> x1 = at_flat_load<T>(j.x, first + e + SPAN, n - e - SPAN);
+        const at_pack<T> x0 = at_flat_load<T>(j.x, first + e, n - e);
+        const at_pack<T> x1 = at_flat_load<T>(j.x, first + e + SPAN, n - e - SPAN);
 #pragma unroll
         for (int i = 0; i < AT_PACK; i++) {
             const double a = at_flat_get(x0, i), b = at_flat_get(x1, i);
             sum = fma(b, b, fma(a, a, sum));
         }
     }
-    sum = at_block_sum_f64(sum, room);
+    sum = at_block_sum(sum, room);
     if (threadIdx.x == 0)
         j.sums[blockIdx.x] = sum;
 }

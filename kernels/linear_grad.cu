@@ -84,9 +84,7 @@ static wgrad_plan plan_of(const at_linear_wgrad_args *a, int candidate)
     p.product = at_weights_plan_of(rows, at_cols(&a->x), depth, candidate);
     if (p.product.cut.parts > 1)
         p.bias = p.product.sums;
-    p.total = p.bias;
-    if (at_has(&a->dbias))
-        p.total += (size_t)(at_slabs_of(depth) * rows) * sizeof(float);
+    p.total = p.bias + at_bias_bytes(&a->dy, &a->dbias);
     return p;
 }
 
@@ -139,11 +137,8 @@ extern "C" at_status at_linear_wgrad_cuda(const void *args, const at_prepared *p
     const auto *a = static_cast<const at_linear_wgrad_args *>(args);
     const wgrad_plan p = plan_of(a, at_candidate_of(prepared));
     cudaError_t error = run_dw(a, p.product, l->scratch, at_stream_of(l));
-    if (error == cudaSuccess && at_has(&a->dbias)) {
-        char *sums = static_cast<char *>(l->scratch) + p.bias;
-        const at_columns_job j =
-            at_columns_job_of(&a->dy, &a->dbias, &a->bias_acc, reinterpret_cast<float *>(sums));
-        error = AT_BY_TYPE(a->dy.dtype, at_columns_launch, j, at_stream_of(l));
-    }
+    char *sums = static_cast<char *>(l->scratch) + p.bias;
+    if (error == cudaSuccess)
+        error = at_bias_launch(&a->dy, &a->dbias, &a->bias_acc, sums, at_stream_of(l));
     return at_launched(l, error);
 }

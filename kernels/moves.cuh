@@ -91,4 +91,40 @@ __device__ __forceinline__ bool at_walk_inside(const at_walk &w, int64_t r, int6
     return r < w.rows && c < w.units;
 }
 
+/* Fills rows that begin at 'to', 'step' bytes apart. J is a struct with both and 'walk'; a function
+ * at_move_from(job, r, at) gives the address of what belongs to byte 'at' of row r, NULL for
+ * zeros. */
+template <class U, class J>
+__global__ void __launch_bounds__(AT_BLOCK) at_move_units(J j)
+{
+    const int64_t c0 = at_walk_column(j.walk), round = at_walk_round(j.walk);
+    for (int64_t r0 = at_walk_row(j.walk); r0 < j.walk.rows; r0 += round) {
+        U v[AT_MOVES];
+#pragma unroll
+        for (int i = 0; i < AT_MOVES; i++) {
+            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
+            const bool inside = at_walk_inside(j.walk, r, c);
+            const char *from = inside ? at_move_from(j, r, c * (int64_t)sizeof(U)) : nullptr;
+            v[i] = {};
+            if (from)
+                v[i] = at_unit_load<U>(from);
+        }
+#pragma unroll
+        for (int i = 0; i < AT_MOVES; i++) {
+            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
+            if (at_walk_inside(j.walk, r, c))
+                at_unit_store<U>(j.to + r * j.step + c * (int64_t)sizeof(U), v[i]);
+        }
+    }
+}
+
+/* 'walk' has its rows, and a row's bytes as units. */
+template <class U, class J>
+static cudaError_t at_move_launch(J j, cudaStream_t stream)
+{
+    j.walk.units /= (int64_t)sizeof(U);
+    const at_tiles t = at_walk_tiles_of(&j.walk);
+    return AT_LAUNCH((at_move_units<U, J>), t.grid, t.block, 0, stream, j);
+}
+
 #endif

@@ -35,17 +35,17 @@ __global__ void __launch_bounds__(AT_BLOCK) mse_parts(mse_job j)
     const int64_t at = b * j.n + first;
     double sum = 0;
     for (int64_t e = (int64_t)threadIdx.x * AT_PACK; e < n; e += 2 * SPAN) {
-        const at_flat_pack<T> x0 = at_flat_load<T>(j.x, at + e, n - e);
-        const at_flat_pack<T> t0 = at_flat_load<T>(j.target, at + e, n - e);
-        const at_flat_pack<T> x1 = at_flat_load<T>(j.x, at + e + SPAN, n - e - SPAN);
-        const at_flat_pack<T> t1 = at_flat_load<T>(j.target, at + e + SPAN, n - e - SPAN);
+        const at_pack<T> x0 = at_flat_load<T>(j.x, at + e, n - e);
+        const at_pack<T> t0 = at_flat_load<T>(j.target, at + e, n - e);
+        const at_pack<T> x1 = at_flat_load<T>(j.x, at + e + SPAN, n - e - SPAN);
+        const at_pack<T> t1 = at_flat_load<T>(j.target, at + e + SPAN, n - e - SPAN);
 #pragma unroll
         for (int i = 0; i < AT_PACK; i++) {
             sum += penalty(at_flat_get(x0, i) - at_flat_get(t0, i), j.delta);
             sum += penalty(at_flat_get(x1, i) - at_flat_get(t1, i), j.delta);
         }
     }
-    sum = at_block_sum_f64(sum, room);
+    sum = at_block_sum(sum, room);
     if (threadIdx.x == 0)
         j.sums[blockIdx.x] = sum;
 }
@@ -60,13 +60,13 @@ static __global__ void __launch_bounds__(AT_BLOCK) mse_samples(mse_job j)
         double mean = 0;
         for (int64_t part = lane; part < j.parts; part += AT_WARP)
             mean += j.sums[b * j.parts + part];
-        mean = at_warp_sum_f64(mean) / static_cast<double>(j.n);
+        mean = at_warp_sum(mean) / static_cast<double>(j.n);
         if (lane == 0 && j.per_sample)
             j.per_sample[b] = static_cast<float>(mean);
         if (lane == 0)
             loss += (j.weight ? j.weight[b] : 1.0f) * mean;
     }
-    loss = at_block_sum_f64(loss, room);
+    loss = at_block_sum(loss, room);
     if (threadIdx.x == 0)
         *j.loss = static_cast<float>(loss / static_cast<double>(j.samples));
 }

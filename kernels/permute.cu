@@ -14,62 +14,37 @@ enum { INNER = AT_RANK_MAX - 1 }; /* y's innermost axis */
 /* --- rows ------------------------------------------------------------------------------------- */
 
 struct permute_rows_job {
-    char *y;
-    const char *x;
-    int64_t step;               /* bytes of a row of y */
-    int64_t size[2], stride[3]; /* rows (., size 0, size 1) of y are this many bytes apart in x */
+    char *to;
+    int64_t step; /* bytes of a row */
     at_walk walk;
+    const char *x;
+    int64_t size[2], stride[3]; /* rows (., size 0, size 1) of y are this many bytes apart in x */
 };
 
-__device__ __forceinline__ int64_t row_in_x(const permute_rows_job &j, int64_t r)
+__device__ __forceinline__ const char *at_move_from(const permute_rows_job &j, int64_t r,
+                                                    int64_t byte)
 {
     const int64_t above = r / j.size[1], outer = above / j.size[0];
-    return outer * j.stride[0] + (above - outer * j.size[0]) * j.stride[1] +
-           (r - above * j.size[1]) * j.stride[2];
-}
-
-template <class U>
-__global__ void __launch_bounds__(AT_BLOCK) permute_rows(permute_rows_job j)
-{
-    const int64_t c0 = at_walk_column(j.walk), round = at_walk_round(j.walk);
-    for (int64_t r0 = at_walk_row(j.walk); r0 < j.walk.rows; r0 += round) {
-        U v[AT_MOVES];
-#pragma unroll
-        for (int i = 0; i < AT_MOVES; i++) {
-            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
-            v[i] = {};
-            if (at_walk_inside(j.walk, r, c))
-                v[i] = at_unit_load<U>(j.x + row_in_x(j, r) + c * (int64_t)sizeof(U));
-        }
-#pragma unroll
-        for (int i = 0; i < AT_MOVES; i++) {
-            const int64_t r = r0 + i * j.walk.down, c = c0 + i * j.walk.across;
-            if (at_walk_inside(j.walk, r, c))
-                at_unit_store<U>(j.y + r * j.step + c * (int64_t)sizeof(U), v[i]);
-        }
-    }
-}
-
-template <class U>
-static cudaError_t launch_rows(permute_rows_job j, cudaStream_t stream)
-{
-    j.walk.units /= (int64_t)sizeof(U);
-    const at_tiles t = at_walk_tiles_of(&j.walk);
-    return AT_LAUNCH(permute_rows<U>, t.grid, t.block, 0, stream, j);
+    return j.x + outer * j.stride[0] + (above - outer * j.size[0]) * j.stride[1] +
+           (r - above * j.size[1]) * j.stride[2] + byte;
 }
 
 static cudaError_t move_rows(const at_permute_walk *w, cudaStream_t stream)
 {
     const int64_t bytes = (int64_t)w->bytes;
-    permute_rows_job j = { w->y, w->x, w->size[INNER] * bytes, { w->size[1], w->size[2] }, {}, {} };
+    permute_rows_job j = {};
+    j.to = w->y;
+    j.x = w->x;
+    j.step = j.walk.units = w->size[INNER] * bytes;
+    j.walk.rows = w->size[0] * w->size[1] * w->size[2];
+    j.size[0] = w->size[1];
+    j.size[1] = w->size[2];
     uint64_t bits = (uint64_t)(uintptr_t)w->y | (uint64_t)(uintptr_t)w->x | (uint64_t)j.step;
     for (int i = 0; i < INNER; i++) {
         j.stride[i] = w->stride[i] * bytes;
         bits |= (uint64_t)j.stride[i];
     }
-    j.walk.rows = w->size[0] * w->size[1] * w->size[2];
-    j.walk.units = j.step;
-    return AT_BY_UNIT(at_unit_of(bits), launch_rows, j, stream);
+    return AT_BY_UNIT(at_unit_of(bits), at_move_launch, j, stream);
 }
 
 /* --- boxes ------------------------------------------------------------------------------------ */

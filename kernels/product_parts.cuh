@@ -212,4 +212,20 @@ cudaError_t at_columns_launch(const at_columns_job &j, cudaStream_t stream)
                      dim3(AT_BLOCK), 0, stream, j);
 }
 
+/* dbias = bias_acc + the sums of dy's columns, where it is wanted. */
+static inline cudaError_t at_bias_launch(const at_view *dy, const at_view *dbias,
+                                         const at_view *bias_acc, void *sums, cudaStream_t stream)
+{
+    if (!at_has(dbias))
+        return cudaSuccess;
+    const at_columns_job j = at_columns_job_of(dy, dbias, bias_acc, static_cast<float *>(sums));
+    return AT_BY_TYPE(dy->dtype, at_columns_launch, j, stream);
+}
+
+/* Bytes of scratch for that. */
+static inline size_t at_bias_bytes(const at_view *dy, const at_view *dbias)
+{
+    return at_has(dbias) ? (size_t)(at_slabs_of(at_rows(dy)) * at_cols(dy)) * sizeof(float) : 0;
+}
+
 #endif

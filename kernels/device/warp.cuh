@@ -9,7 +9,9 @@
 enum { AT_WARP = 32, AT_WARPS_MAX = 32 };
 constexpr unsigned AT_LANES_ALL = 0xffffffffu;
 
-__device__ __forceinline__ float at_warp_sum(float v)
+/* Of f32 or f64. */
+template <class F>
+__device__ __forceinline__ F at_warp_sum(F v)
 {
 #pragma unroll
     for (int bits = AT_WARP / 2; bits > 0; bits /= 2)
@@ -25,15 +27,16 @@ __device__ __forceinline__ float at_warp_max(float v)
     return v;
 }
 
-/* Whole warps only. 'room' is shared, (AT_WARPS_MAX) f32; it is free again on return. */
-__device__ __forceinline__ float at_block_sum(float v, float *room)
+/* Whole warps only. 'room' is shared, (AT_WARPS_MAX) numbers; it is free again on return. */
+template <class F>
+__device__ __forceinline__ F at_block_sum(F v, F *room)
 {
     const unsigned lane = threadIdx.x % AT_WARP, warp = threadIdx.x / AT_WARP;
     v = at_warp_sum(v);
     if (lane == 0)
         room[warp] = v;
     __syncthreads();
-    v = at_warp_sum(lane < blockDim.x / AT_WARP ? room[lane] : 0.0f);
+    v = at_warp_sum(lane < blockDim.x / AT_WARP ? room[lane] : F(0));
     __syncthreads();
     return v;
 }
