@@ -4,31 +4,16 @@
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
-static const struct {
-    size_t offset;
-    const char *symbol;
-} calls[] = {
+#include "kernels/symbols.h"
+
+static const at_symbol calls[] = {
 #define AT_CUDA_VALUE(NAME, value)
 #define AT_CUDA_CALL(name, base, suffix, args) { offsetof(at_cuda_driver, name), #base #suffix },
 #include "engine/cuda_driver.def"
 #undef AT_CUDA_CALL
 #undef AT_CUDA_VALUE
 };
-
-/* Every function or none. */
-static at_status find_calls(at_cuda_driver *out, void *handle, const char *library, at_error *err)
-{
-    for (size_t i = 0; i < AT_COUNT(calls); i++) {
-        void *found = dlsym(handle, calls[i].symbol);
-        if (!found)
-            return at_fail(err, AT_UNSUPPORTED, "the NVIDIA driver is too old: %s has no %s",
-                           library, calls[i].symbol);
-        memcpy((char *)out + calls[i].offset, &found, sizeof found);
-    }
-    return AT_OK;
-}
 
 static at_status start(at_cuda_driver *out, const char *library, at_error *err)
 {
@@ -62,9 +47,12 @@ at_status at_cuda_driver_open(at_cuda_driver *out, const char *library, at_error
         const char *why = dlerror();
         return at_fail(err, AT_NOT_FOUND, "there is no NVIDIA driver: %s", why ? why : library);
     }
-    at_status status = find_calls(out, handle, library, err);
+    const char *missing = at_symbols_find(out, calls, AT_COUNT(calls), handle);
     dlclose(handle);
-    return status == AT_OK ? start(out, library, err) : status;
+    if (missing)
+        return at_fail(err, AT_UNSUPPORTED, "the NVIDIA driver is too old: %s has no %s", library,
+                       missing);
+    return start(out, library, err);
 }
 
 at_status at_cuda_check(const at_cuda_driver *driver, at_cu_result result, at_error *err,

@@ -142,6 +142,15 @@ at_status at_cuda_library_open(at_cuda_library *out, at_cuda_library_id id,
     return status;
 }
 
+at_status at_cuda_library_open_file(at_cuda_library *out, at_cuda_library_id id, const char *file,
+                                    at_error *err)
+{
+    *out = (at_cuda_library){ 0 };
+    if (!open_file(out, file))
+        return at_fail(err, AT_NOT_FOUND, "%s was not found: %s", libraries[id].name, file);
+    return AT_OK;
+}
+
 void at_cuda_library_close(at_cuda_library *l)
 {
     if (l->handle)

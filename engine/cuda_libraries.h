@@ -30,6 +30,9 @@ AT_API const char *at_cuda_library_use(at_cuda_library_id id);
  * libraries or Python's site-packages, whose wheels keep them in nvidia/NAME/lib. */
 AT_API at_status at_cuda_library_open(at_cuda_library *out, at_cuda_library_id id,
                                       const char *const *folders, at_error *err);
+/* That file and no other. */
+at_status at_cuda_library_open_file(at_cuda_library *out, at_cuda_library_id id, const char *file,
+                                    at_error *err);
 AT_API void at_cuda_library_close(at_cuda_library *l);
 
 #endif

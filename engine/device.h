@@ -15,6 +15,8 @@ typedef struct at_device_options {
     const char *isa; /* cpu: use nothing beyond this instruction set; NULL: all there is */
     int threads;     /* cpu: 0 = one per physical core */
     int index;       /* cuda: which of the devices that the driver shows */
+    /* cuda: where its libraries may lie besides the system's places (engine/cuda_libraries.h). */
+    const char *const *library_folders;
 } at_device_options;
 
 typedef struct at_device_api {

@@ -17,6 +17,9 @@
 #include <string.h>
 
 #include "engine/cuda_driver.h"
+#include "engine/cuda_libraries.h"
+#include "kernels/cublaslt.h"
+#include "kernels/cudnn.h"
 
 enum { WINDOWS = 2, SM_MIN = 80 };
 
@@ -44,6 +47,9 @@ typedef struct cuda {
     range *ranges;
     int depth; /* of enter() */
     at_error failed;
+    at_cublaslt cublaslt; /* without a handle: not there, 'no_cublaslt' says why */
+    at_cudnn cudnn;
+    at_error no_cublaslt, no_cudnn;
 } cuda;
 
 /* --- failures, the context -------------------------------------------------------------------- */
@@ -143,9 +149,45 @@ static at_status learn_capability(cuda *c, int *sm, at_error *err)
                           "shared GPU?)");
 }
 
-static uint32_t capabilities_of(int sm)
+static at_caps caps_of(const cuda *c, int sm)
 {
-    return sm == 90 ? AT_CAP_MASK(HOPPER) : 0;
+    at_caps caps = { .kind = AT_CUDA, .sm = sm };
+    if (sm == 90)
+        caps.has |= AT_CAP_MASK(HOPPER);
+    if (c->cublaslt.handle) {
+        caps.has |= AT_CAP_MASK(CUBLASLT);
+        caps.cublaslt = &c->cublaslt;
+    }
+    if (c->cudnn.handle) {
+        caps.has |= AT_CAP_MASK(CUDNN);
+        caps.cudnn = &c->cudnn;
+    }
+    return caps;
+}
+
+/* The library's handle of dlopen(); NULL, and 'why' tells. It stays in the process. */
+static void *library(at_cuda_library_id id, const char *file, const at_device_options *options,
+                     at_error *why)
+{
+    at_cuda_library l;
+    if (file && !*file) {
+        at_fail(why, AT_NOT_FOUND, "%s is not wanted", at_cuda_library_name(id));
+        return NULL;
+    }
+    at_status status = file ? at_cuda_library_open_file(&l, id, file, why)
+                            : at_cuda_library_open(&l, id, options->library_folders, why);
+    return status == AT_OK ? l.handle : NULL;
+}
+
+/* With the context current. A device without them works: its own kernels take every call. */
+static void open_libraries(cuda *c, const at_cuda_files *files, const at_device_options *options)
+{
+    void *handle = library(AT_CUDA_LIBRARY_CUBLASLT, files->cublaslt, options, &c->no_cublaslt);
+    if (handle)
+        at_cublaslt_open(&c->cublaslt, handle, &c->no_cublaslt);
+    handle = library(AT_CUDA_LIBRARY_CUDNN, files->cudnn, options, &c->no_cudnn);
+    if (handle)
+        at_cudnn_open(&c->cudnn, handle, c->stream, &c->no_cudnn);
 }
 
 static at_cu_allocation allocation_of(const cuda *c)
@@ -179,6 +221,8 @@ static at_status furnish(cuda *c, at_error *err)
 /* Undoes furnish(), as far as it came. */
 static void clear_out(cuda *c)
 {
+    at_cudnn_close(&c->cudnn);
+    at_cublaslt_close(&c->cublaslt);
     for (int i = WINDOWS - 1; i >= 0; i--) {
         window *w = &c->windows[i];
         if (w->done)
@@ -202,7 +246,8 @@ static void release(cuda *c)
     free(c);
 }
 
-static at_status open_context(cuda *c, at_error *err)
+static at_status open_context(cuda *c, const at_cuda_files *files, const at_device_options *options,
+                              at_error *err)
 {
     const at_cuda_driver *u = &c->driver;
     at_status status = at_cuda_check(u, u->primary_retain(&c->context, c->device), err,
@@ -215,37 +260,39 @@ static at_status open_context(cuda *c, at_error *err)
     if (status != AT_OK)
         return status;
     status = furnish(c, err);
+    if (status == AT_OK)
+        open_libraries(c, files, options);
     pop(c);
     return status;
 }
 
-at_status at_device_cuda_open(at_device *d, const char *library, const at_device_options *options,
-                              at_error *err)
+at_status at_device_cuda_open(at_device *d, const at_cuda_files *files,
+                              const at_device_options *options, at_error *err)
 {
     cuda *c = calloc(1, sizeof *c);
     if (!c)
         return at_fail(err, AT_NO_MEMORY, "no memory to open device cuda");
     int sm = 0;
-    at_status status = at_cuda_driver_open(&c->driver, library, err);
+    at_status status = at_cuda_driver_open(&c->driver, files->driver, err);
     if (status == AT_OK)
         status = choose_device(c, options->index, err);
     if (status == AT_OK)
         status = learn_capability(c, &sm, err);
     if (status == AT_OK)
-        status = open_context(c, err);
+        status = open_context(c, files, options, err);
     if (status != AT_OK) {
         release(c);
         return status;
     }
     d->own = c;
-    d->caps = (at_caps){ AT_CUDA, capabilities_of(sm), 0, sm };
+    d->caps = caps_of(c, sm);
     d->stream = (at_stream){ AT_CUDA, 0, c->stream };
     return AT_OK;
 }
 
 static at_status cuda_open(at_device *d, const at_device_options *options, at_error *err)
 {
-    return at_device_cuda_open(d, NULL, options, err);
+    return at_device_cuda_open(d, &(at_cuda_files){ 0 }, options, err);
 }
 
 static void cuda_close(at_device *d)
@@ -259,7 +306,10 @@ at_status at_device_cuda_about(at_device *d, at_cuda_about *out, at_error *err)
 {
     cuda *c = d->own;
     const at_cuda_driver *u = &c->driver;
-    *out = (at_cuda_about){ .sm = d->caps.sm, .driver_version = u->version };
+    *out = (at_cuda_about){ .sm = d->caps.sm,
+                            .driver_version = u->version,
+                            .no_cublaslt = c->no_cublaslt,
+                            .no_cudnn = c->no_cudnn };
     at_status status = at_cuda_check(u, u->device_name(out->name, (int)sizeof out->name, c->device),
                                      err, "asking for the name of device %d", c->device);
     return status != AT_OK ? status

@@ -11,15 +11,20 @@ typedef struct at_cuda_about {
     char name[256]; /* "NVIDIA H100 80GB HBM3" */
     int sm;         /* 90 for compute capability 9.0 */
     int driver_version;
-    size_t bytes; /* of its memory, in all */
+    size_t bytes;                   /* of its memory, in all */
+    at_error no_cublaslt, no_cudnn; /* why a library is not used; empty where it is */
 } at_cuda_about;
 
 /* 'd' was opened as "cuda". */
 AT_API at_status at_device_cuda_about(at_device *d, at_cuda_about *out, at_error *err);
 
-/* at_device_cuda.open with the file of the driver's library, for tests that bring their own; NULL:
- * the system's. */
-at_status at_device_cuda_open(at_device *d, const char *library, const at_device_options *options,
-                              at_error *err);
+/* Files to open instead of the system's, for tests that bring their own. */
+typedef struct at_cuda_files {
+    const char *driver, *cublaslt, *cudnn; /* NULL: the system's; cublaslt, cudnn: "": none */
+} at_cuda_files;
+
+/* at_device_cuda.open with such files. */
+at_status at_device_cuda_open(at_device *d, const at_cuda_files *files,
+                              const at_device_options *options, at_error *err);
 
 #endif

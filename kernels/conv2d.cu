@@ -223,7 +223,7 @@ extern "C" bool at_conv2d_cuda_fits(const void *args)
     return at_conv2d_simd_fits(args) && at_conv_is_small(at_conv_of(a));
 }
 
-extern "C" int at_conv2d_cuda_candidates(const void *args)
+extern "C" int at_conv2d_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_conv2d_args *>(args);
     return at_tile_candidates(at_rows(&a->y), at_cols(&a->y));
@@ -357,7 +357,7 @@ extern "C" bool at_conv2d_dgrad_cuda_fits(const void *args)
     return at_conv2d_dgrad_simd_fits(args) && at_conv_is_small(at_conv_of_dgrad(a));
 }
 
-extern "C" int at_conv2d_dgrad_cuda_candidates(const void *args)
+extern "C" int at_conv2d_dgrad_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_conv2d_dgrad_args *>(args);
     return at_tile_candidates(at_rows(&a->dx), at_cols(&a->dx));

@@ -72,7 +72,7 @@ extern "C" bool at_conv2d_wgrad_cuda_fits(const void *args)
     return at_conv2d_wgrad_simd_fits(args) && at_conv_is_small(at_conv_of_wgrad(a));
 }
 
-extern "C" int at_conv2d_wgrad_cuda_candidates(const void *args)
+extern "C" int at_conv2d_wgrad_cuda_candidates(const void *args, const at_caps *)
 {
     const at_conv c = at_conv_of_wgrad(static_cast<const at_conv2d_wgrad_args *>(args));
     return at_tile_candidates(c.co, c.kh * c.kw * c.ci);

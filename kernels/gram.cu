@@ -103,7 +103,7 @@ extern "C" bool at_gram_cuda_fits(const void *args)
     return at_is_simd_type(a->x.dtype) && at_is_depth(at_rows(&a->x) / a->x.size[0]);
 }
 
-extern "C" int at_gram_cuda_candidates(const void *args)
+extern "C" int at_gram_cuda_candidates(const void *args, const at_caps *)
 {
     const int64_t channels = at_cols(&static_cast<const at_gram_args *>(args)->x);
     return at_tile_candidates(channels, channels);
@@ -263,7 +263,7 @@ extern "C" bool at_gram_bwd_cuda_fits(const void *args)
     return at_is_simd_type(a->x.dtype) && a->dy.dtype == AT_F32 && at_is_depth(2 * at_cols(&a->x));
 }
 
-extern "C" int at_gram_bwd_cuda_candidates(const void *args)
+extern "C" int at_gram_bwd_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_gram_bwd_args *>(args);
     return at_tile_candidates(at_rows(&a->x) / a->x.size[0], at_cols(&a->x));

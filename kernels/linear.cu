@@ -68,7 +68,7 @@ extern "C" bool at_linear_cuda_fits(const void *args)
            (!at_has(&a->residual) || at_is_simd_type(a->residual.dtype));
 }
 
-extern "C" int at_linear_cuda_candidates(const void *args)
+extern "C" int at_linear_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_linear_args *>(args);
     return at_tile_candidates(at_rows(&a->x), a->w.size[0]);

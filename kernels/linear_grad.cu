@@ -40,7 +40,7 @@ extern "C" bool at_linear_dgrad_cuda_fits(const void *args)
     return at_linear_dgrad_simd_fits(args) && at_is_depth(a->w.size[0]);
 }
 
-extern "C" int at_linear_dgrad_cuda_candidates(const void *args)
+extern "C" int at_linear_dgrad_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_linear_dgrad_args *>(args);
     return at_tile_candidates(at_rows(&a->dy), a->w.size[1]);
@@ -94,7 +94,7 @@ extern "C" bool at_linear_wgrad_cuda_fits(const void *args)
     return at_linear_wgrad_simd_fits(args) && at_is_depth(at_rows(&a->x));
 }
 
-extern "C" int at_linear_wgrad_cuda_candidates(const void *args)
+extern "C" int at_linear_wgrad_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_linear_wgrad_args *>(args);
     return at_tile_candidates(at_cols(&a->dy), at_cols(&a->x));

@@ -129,7 +129,7 @@ extern "C" bool at_lora_cuda_fits(const void *args)
            at_is_depth(a->down.size[0]);
 }
 
-extern "C" int at_lora_cuda_candidates(const void *args)
+extern "C" int at_lora_cuda_candidates(const void *args, const at_caps *)
 {
     const auto *a = static_cast<const at_lora_args *>(args);
     return at_tile_candidates(a->w.size[0], at_matrix_cols(&a->w));

@@ -1,6 +1,8 @@
 /* op.c -- the same few steps for every op: check, choose, prepare. */
 #include "kernels/ops.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const at_attr at_no_attrs[1] = { { "", 0, AT_ATTR_I64, 0, NULL } };
@@ -123,11 +125,32 @@ const at_variant *at_op_pick(const at_op *op, const void *args, const at_caps *c
     return NULL;
 }
 
+static bool is_number(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits < 6 && !text[digits];
+}
+
 at_status at_prepare(const at_variant *v, const void *args, const at_prepare_in *in,
                      at_prepared *out, at_error *err)
 {
+    at_prepare_in chosen = *in;
     *out = (at_prepared){ 0 };
-    return v->prepare ? v->prepare(args, in, out, err) : AT_OK;
+    if (in->choice && is_number(in->choice)) {
+        chosen.candidate = (int)strtol(in->choice, NULL, 10);
+        chosen.choice = NULL;
+        if (chosen.candidate >= at_candidates(v, args, in->caps))
+            return at_fail(err, AT_UNSUPPORTED, "%s has no candidate %s", v->name, in->choice);
+    }
+    at_status status = v->prepare ? v->prepare(args, &chosen, out, err) : AT_OK;
+    if (status == AT_OK && !*out->choice)
+        snprintf(out->choice, sizeof out->choice, "%d", chosen.candidate);
+    return status;
+}
+
+int at_candidates(const at_variant *v, const void *args, const at_caps *caps)
+{
+    return v->candidates ? v->candidates(args, caps) : 1;
 }
 
 void at_release(const at_variant *v, at_prepared *p)

@@ -38,9 +38,11 @@ enum {
 
 typedef struct at_caps {
     at_device_kind kind;
-    uint32_t has; /* AT_CAP_MASK(...) bits */
-    int threads;  /* cpu: size of the team */
-    int sm;       /* cuda: compute capability, 90 for 9.0 */
+    uint32_t has;                       /* AT_CAP_MASK(...) bits */
+    int threads;                        /* cpu: size of the team */
+    int sm;                             /* cuda: compute capability, 90 for 9.0 */
+    const struct at_cublaslt *cublaslt; /* cuda: there where the capability of its name is */
+    const struct at_cudnn *cudnn;
 } at_caps;
 
 /* Where work is enqueued. On the cpu a call is finished when it returns. */
@@ -96,6 +98,10 @@ typedef struct at_attr {
 /* --- variants --------------------------------------------------------------------------------- */
 
 enum { AT_OPERANDS_MAX = 16, AT_ARGS_MAX = 1536, AT_FORM_KEY_MAX = 96, AT_FORMS_MAX = 3 };
+enum { AT_CHOICE_MAX = 192 };
+/* Scratch of a GPU's calls is one region of this size: candidates that want more are not offered,
+ * so that a plan's bytes do not depend on which of them is taken. */
+#define AT_WORKSPACE_MAX ((size_t)64 << 20)
 
 struct at_prepared;
 
@@ -116,6 +122,10 @@ typedef struct at_prepared {
     size_t scratch_bytes; /* 64-byte aligned memory for the length of one run */
     at_form forms[AT_FORMS_MAX];
     int n_forms;
+    /* What was made, as text: preparing by it makes the same again, at any batch size. A variant
+     * whose candidates are not the same at every shape writes it (a library's engine and tiles, no
+     * digit first); for the others at_prepare() writes the candidate's number. */
+    char choice[AT_CHOICE_MAX];
 } at_prepared;
 
 typedef struct at_prepare_in {
@@ -123,6 +133,7 @@ typedef struct at_prepare_in {
     uint32_t constants; /* bit i: operand i is a parameter, a form may be asked for */
     bool exact;         /* only candidates whose rows do not depend on the batch */
     int candidate;      /* 0 .. candidates()-1 */
+    const char *choice; /* instead: a text from at_prepared.choice; NULL: the candidate counts */
 } at_prepare_in;
 
 /* Everything a run needs besides its args. */
@@ -138,6 +149,9 @@ enum {
     AT_ROWS_INDEPENDENT = 1,
     /* Rows are independent only when prepared with exact = true (a slower candidate). */
     AT_ROWS_WHEN_EXACT = 2,
+    /* Nobody knows of its candidates whether their rows are independent: an exact plan takes one
+     * only by a choice that was tried out (engine/tuning.h). */
+    AT_ROWS_WHEN_TRIED = 4,
 };
 
 typedef struct at_variant {
@@ -149,7 +163,7 @@ typedef struct at_variant {
     /* The three below may be NULL: nothing to prepare, one candidate, nothing to free. */
     at_status (*prepare)(const void *args, const at_prepare_in *in, at_prepared *out,
                          at_error *err);
-    int (*candidates)(const void *args);
+    int (*candidates)(const void *args, const at_caps *caps);
     void (*release)(at_prepared *);
     at_status (*run)(const void *args, const at_prepared *p, const at_launch *l);
 } at_variant;
@@ -221,8 +235,10 @@ bool at_variant_usable(const at_variant *v, const void *args, const at_caps *cap
 /* The first usable one. NULL when a device has none: never the host reference by accident. */
 const at_variant *at_op_pick(const at_op *op, const void *args, const at_caps *caps, bool exact);
 
+/* AT_UNSUPPORTED: the variant cannot make 'choice' for these args. */
 at_status at_prepare(const at_variant *v, const void *args, const at_prepare_in *in,
                      at_prepared *out, at_error *err);
+int at_candidates(const at_variant *v, const void *args, const at_caps *caps);
 void at_release(const at_variant *v, at_prepared *p);
 
 /* --- args as text ----------------------------------------------------------------------------- */

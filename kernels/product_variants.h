@@ -9,7 +9,7 @@
     AT_CUDA_DECLARE(F);                                                                     \
     at_status F##_cuda_prepare(const void *args, const at_prepare_in *in, at_prepared *out, \
                                at_error *err);                                              \
-    int F##_cuda_candidates(const void *args)
+    int F##_cuda_candidates(const void *args, const at_caps *caps)
 #define AT_CUDA_TILED_VARIANT(op, F, flags)                                                        \
     {                                                                                              \
         op "_cuda", AT_CUDA, 0, flags, F##_cuda_fits, F##_cuda_prepare, F##_cuda_candidates, NULL, \

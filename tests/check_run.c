@@ -648,7 +648,7 @@ static void check_variant(job *j)
         }
         if (at_variant_usable(v, j->got.args, &j->c->caps, j->exact)) {
             j->fitted[j->pitched != DENSE] = true;
-            int n = v->candidates ? v->candidates(j->got.args) : 1;
+            int n = at_candidates(v, j->got.args, &j->c->caps);
             for (j->candidate = 0; j->candidate < n; j->candidate++)
                 check_candidate(j);
         }

@@ -73,7 +73,8 @@ static int nothing_is_left(void **state)
 
 static at_status open_stub(at_device *d, const at_device_options *options, at_error *err)
 {
-    return at_device_cuda_open(d, AT_CUDA_STUB, options, err);
+    const at_cuda_files files = { AT_CUDA_STUB, "", "" };
+    return at_device_cuda_open(d, &files, options, err);
 }
 
 static at_device_api stub_api(void)
@@ -114,7 +115,8 @@ static void refused(const char *library, at_status expected, const char *words)
     at_error err = { 0 };
     assert_non_null(d);
     d->api = &api;
-    assert_int_equal(at_device_cuda_open(d, library, &(at_device_options){ 0 }, &err), expected);
+    const at_cuda_files files = { library, "", "" };
+    assert_int_equal(at_device_cuda_open(d, &files, &(at_device_options){ 0 }, &err), expected);
     is_sentence(&err, words);
     free(d);
 }

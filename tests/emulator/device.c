@@ -5,7 +5,8 @@
 
 static at_status emulated_open(at_device *d, const at_device_options *options, at_error *err)
 {
-    return at_device_cuda_open(d, AT_EMULATED_DRIVER, options, err);
+    const at_cuda_files files = { AT_EMULATED_DRIVER, "", "" };
+    return at_device_cuda_open(d, &files, options, err);
 }
 
 static at_status emulated_check(at_device *d, at_error *err)

@@ -1,0 +1,54 @@
+#include "kernels/cudnn.h"
+
+#include "kernels/symbols.h"
+
+static const at_symbol calls[] = {
+#define AT_CUDNN_VALUE(NAME, value)
+#define AT_CUDNN_CALL(returns, name, symbol, args) { offsetof(at_cudnn, name), #symbol },
+#include "kernels/cudnn.def"
+#undef AT_CUDNN_CALL
+#undef AT_CUDNN_VALUE
+};
+
+at_status at_cudnn_bind(at_cudnn *out, void *library, at_error *err)
+{
+    *out = (at_cudnn){ 0 };
+    const char *missing = at_symbols_find(out, calls, AT_COUNT(calls), library);
+    if (missing)
+        return at_fail(err, AT_UNSUPPORTED, "cuDNN is too old: it has no %s", missing);
+    out->version = out->get_version();
+    return out->version >= AT_CUDNN_VERSION_MIN
+               ? AT_OK
+               : at_fail(err, AT_UNSUPPORTED, "cuDNN is too old: version %zu, and %d is needed",
+                         out->version, AT_CUDNN_VERSION_MIN);
+}
+
+at_status at_cudnn_open(at_cudnn *out, void *library, void *stream, at_error *err)
+{
+    at_status status = at_cudnn_bind(out, library, err);
+    if (status == AT_OK)
+        status = at_cudnn_check(out, out->create(&out->handle), err, "starting");
+    if (status == AT_OK)
+        status = at_cudnn_check(out, out->set_stream(out->handle, stream), err, "taking a stream");
+    if (status != AT_OK)
+        at_cudnn_close(out);
+    return status;
+}
+
+void at_cudnn_close(at_cudnn *c)
+{
+    if (c->handle)
+        c->destroy(c->handle);
+    *c = (at_cudnn){ 0 };
+}
+
+at_status at_cudnn_check(const at_cudnn *c, at_cudnn_status status, at_error *err,
+                         const char *doing)
+{
+    char text[256] = "";
+    if (status == AT_CUDNN_STATUS_SUCCESS)
+        return AT_OK;
+    c->last_error(text, sizeof text);
+    return at_fail(err, AT_DEVICE, "cuDNN: %s failed with %s%s%s", doing, c->status_text(status),
+                   *text ? ": " : "", text);
+}
