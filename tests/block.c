@@ -1,10 +1,11 @@
-/* block_main.c -- a small diffusion block through plans on the emulated device: forward, backward,
- * AdamW; run plainly, captured and replayed.
+/* block.c -- a small diffusion block through plans on a device: forward, backward, AdamW; run
+ * plainly, captured and replayed.
  *
  * What is held: the CPU's results, step by step; the same bytes in a second run and in another
- * order of threads; in an exact plan the same bytes for a sample alone and in a batch of 3; a fault
- * inside of a captured plan told in a sentence; single ops timed. Exit status: 0 all of it, 1
- * something is not so. */
+ * order of threads; in an exact plan the same bytes for a sample alone and in a batch of 3; single
+ * ops timed. Exit status: 0 all of it, 1 something is not so, 2 the device is not there. */
+#include "tests/block.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,8 +15,6 @@
 #include "engine/backward.h"
 #include "engine/bench.h"
 #include "engine/plan.h"
-#include "tests/emulator/device.h"
-#include "tests/emulator/emulator.h"
 
 enum { BATCH = 3, H = 8, W = 8, CIN = 8, C = 16, HEADS = 2, TIME = 32, STEPS = 5, PARAMS_MAX = 40 };
 
@@ -26,7 +25,7 @@ static const double tolerance_f32 = 1e-4, times_own = 1.5;
 
 static int failures;
 
-static void __attribute__((format(printf, 1, 2))) failed(const char *fmt, ...)
+void block_failed(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -192,7 +191,7 @@ static void describe_training(block *b, int64_t batch)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
-typedef enum place { ON_CPU, EMULATED } place;
+typedef enum place { ON_CPU, ON_DEVICE } place;
 
 static void set_floats(block *b, at_tensor t, const float *values)
 {
@@ -229,7 +228,7 @@ static void open_block(block *b, place on, at_dtype dtype, use what, int64_t fir
     at_error err;
     *b = (block){ .dtype = dtype };
     must(on == ON_CPU ? at_device_open(&b->device, "cpu", NULL, &err)
-                      : at_device_emulated(&b->device, &err),
+                      : block_here.open(&b->device, &err),
          &err);
     b->params = at_params_new(b->device);
     b->g = at_graph_new();
@@ -320,15 +319,15 @@ static double distance(block *expected, block *got, const char **whose)
     return worst;
 }
 
-static void compare_training(block *cpu, block *emulated, double tolerance)
+static void compare_training(block *cpu, block *device, double tolerance)
 {
     const char *whose;
-    double far = distance(cpu, emulated, &whose);
+    double far = distance(cpu, device, &whose);
     if (!(far <= tolerance))
-        failed("%s: %s is %.3g from the cpu's f32, tolerance %.3g", at_dtype_name(emulated->dtype),
-               whose, far, tolerance);
+        block_failed("%s: %s is %.3g from the cpu's f32, tolerance %.3g",
+                     at_dtype_name(device->dtype), whose, far, tolerance);
     printf("block: %s, %d steps, %d nodes, %d parameters: at most %.2g from the cpu's f32\n",
-           at_dtype_name(emulated->dtype), (int)STEPS, at_plan_nodes(emulated->plan),
+           at_dtype_name(device->dtype), (int)STEPS, at_plan_nodes(device->plan),
            at_params_count(cpu->params), far);
 }
 
@@ -352,31 +351,30 @@ static double own_distance(at_dtype dtype)
 
 static void training_is_the_cpus(at_dtype dtype, double tolerance)
 {
-    block cpu, emulated;
+    block cpu, device;
     float loss = 0, first = 0;
     open_block(&cpu, ON_CPU, AT_F32, TRAINING, 0, BATCH);
-    open_block(&emulated, EMULATED, dtype, TRAINING, 0, BATCH);
+    open_block(&device, ON_DEVICE, dtype, TRAINING, 0, BATCH);
     for (int step = 1; step <= STEPS; step++) { /* plain, captured, replayed */
         float expected = train_step(&cpu, step);
-        loss = train_step(&emulated, step);
+        loss = train_step(&device, step);
         first = step == 1 ? loss : first;
         if (!(fabsf(loss - expected) <= (float)tolerance * expected))
-            failed("%s, step %d: loss %.9g, the cpu's is %.9g", at_dtype_name(dtype), step,
-                   (double)loss, (double)expected);
+            block_failed("%s, step %d: loss %.9g, the cpu's is %.9g", at_dtype_name(dtype), step,
+                         (double)loss, (double)expected);
     }
     if (!(loss < first))
-        failed("%s: the loss went from %.9g to %.9g", at_dtype_name(dtype), (double)first,
-               (double)loss);
-    compare_training(&cpu, &emulated, tolerance);
+        block_failed("%s: the loss went from %.9g to %.9g", at_dtype_name(dtype), (double)first,
+                     (double)loss);
+    compare_training(&cpu, &device, tolerance);
     close_block(&cpu);
-    close_block(&emulated);
+    close_block(&device);
 }
 
-static float *trained(at_dtype dtype, at_emu_order order, int64_t *n)
+static float *trained(at_dtype dtype, int64_t *n)
 {
     block b;
-    at_emu_configure(&(at_emu_settings){ .order = order, .seed = 5, .quiet = true });
-    open_block(&b, EMULATED, dtype, TRAINING, 0, BATCH);
+    open_block(&b, ON_DEVICE, dtype, TRAINING, 0, BATCH);
     for (int step = 1; step <= 3; step++)
         train_step(&b, step);
     float *values = values_of(&b, n);
@@ -384,21 +382,22 @@ static float *trained(at_dtype dtype, at_emu_order order, int64_t *n)
     return values;
 }
 
+/* Twice in the first order, then in every other one. */
 static void training_repeats(at_dtype dtype)
 {
-    static const at_emu_order orders[] = { AT_EMU_RUN_AHEAD, AT_EMU_RUN_AHEAD, AT_EMU_RANDOM };
+    const char *order = block_here.order(0);
     int64_t n, m;
-    float *expected = trained(dtype, AT_EMU_FORWARD, &n);
-    for (size_t i = 0; i < AT_COUNT(orders); i++) {
-        float *got = trained(dtype, orders[i], &m);
+    int runs = 0;
+    float *expected = trained(dtype, &n);
+    do {
+        float *got = trained(dtype, &m);
         if (m != n || memcmp(expected, got, (size_t)n * sizeof *got))
-            failed("%s: other bytes in %s order", at_dtype_name(dtype),
-                   at_emu_order_name(orders[i]));
+            block_failed("%s: other bytes in %s order", at_dtype_name(dtype), order);
         free(got);
-    }
+    } while ((order = block_here.order(++runs)) != NULL);
     free(expected);
-    printf("block: %s, trained again in 3 orders of threads: the same bytes\n",
-           at_dtype_name(dtype));
+    block_here.order(0);
+    printf("block: %s, trained again %d times: the same bytes\n", at_dtype_name(dtype), runs);
 }
 
 /* The bytes of y after a plain run and after a replay. */
@@ -409,14 +408,14 @@ static void draw(at_dtype dtype, int64_t first, int64_t batch, unsigned char *y)
     size_t bytes = (size_t)(batch * H * W * CIN) * at_dtype_bytes(dtype);
     unsigned char *replayed = malloc(bytes);
     AT_ASSERT(replayed, "no memory");
-    open_block(&b, EMULATED, dtype, INFERENCE, first, batch);
+    open_block(&b, ON_DEVICE, dtype, INFERENCE, first, batch);
     must(at_plan_run(b.plan, &err), &err);
     must(at_plan_get(b.plan, b.y, y, &err), &err);
     for (int i = 0; i < 2; i++)
         must(at_plan_run(b.plan, &err), &err);
     must(at_plan_get(b.plan, b.y, replayed, &err), &err);
     if (memcmp(y, replayed, bytes))
-        failed("%s: a replay gives other bytes", at_dtype_name(dtype));
+        block_failed("%s: a replay gives other bytes", at_dtype_name(dtype));
     free(replayed);
     close_block(&b);
 }
@@ -430,39 +429,11 @@ static void samples_are_the_same_alone(at_dtype dtype)
     for (int64_t i = 0; i < BATCH; i++) {
         draw(dtype, i, 1, one);
         if (memcmp(one, all + (size_t)i * bytes, bytes))
-            failed("%s: sample %lld has other bytes alone than in the batch", at_dtype_name(dtype),
-                   (long long)i);
+            block_failed("%s: sample %lld has other bytes alone than in the batch",
+                         at_dtype_name(dtype), (long long)i);
     }
     printf("block: %s, each sample alone and in a batch of %d: the same bytes\n",
            at_dtype_name(dtype), (int)BATCH);
-}
-
-/* Memory that is gone by the time of a replay: the run fails, and says who wanted what. */
-static void a_fault_in_a_replay_is_told(void)
-{
-    enum { ROWS = 4, COLS = 64, BYTES = ROWS * COLS * sizeof(float) };
-    const int64_t size[] = { ROWS, COLS };
-    at_device *d;
-    at_plan *plan;
-    at_error err = { 0 };
-    must(at_device_emulated(&d, &err), &err);
-    at_params *params = at_params_new(d);
-    at_graph *g = at_graph_new();
-    at_tensor x = at_graph_input(g, "x", AT_F32, 2, size), y = at_scale(g, x, 2, 0);
-    at_graph_output(g, y, "y");
-    must(at_plan_new(&plan, d, params, g, NULL, &err), &err);
-    void *memory = at_device_alloc_zeroed(d, BYTES);
-    at_plan_bind(plan, x, memory);
-    for (int i = 0; i < 3; i++)
-        must(at_plan_run(plan, &err), &err);
-    at_device_free(d, memory, BYTES);
-    if (at_plan_run(plan, &err) == AT_OK || !strstr(err.text, "launching a captured plan failed") ||
-        !strstr(err.text, "which no allocation covers"))
-        failed("a replay that reads freed memory says '%s'", err.text);
-    at_plan_free(plan);
-    at_graph_free(g);
-    at_params_free(params);
-    at_device_close(d);
 }
 
 /* Timing an op takes the same path as on a GPU: arena, packed weights, scratch. */
@@ -475,15 +446,15 @@ static void ops_can_be_timed(void)
                   { &at_op_layer_norm_bwd, "x=3,40 dy=3,40 gamma=40 mean=3:f32 rstd=3:f32" } };
     at_device *d;
     at_error err = { 0 };
-    must(at_device_emulated(&d, &err), &err);
+    must(block_here.open(&d, &err), &err);
     for (size_t i = 0; i < AT_COUNT(calls); i++) {
         at_bench *b;
         at_timing t = { 0 };
         must(at_bench_new(&b, d, calls[i].op, calls[i].text, AT_BF16, &err), &err);
         const at_variant *v = at_op_pick(calls[i].op, at_bench_args(b), &d->caps, false);
         AT_ASSERT(v, "%s has no variant", calls[i].op->name);
-        if (at_bench_time(b, v, 0.001, &t, &err) != AT_OK || t.runs < 3 || t.seconds <= 0)
-            failed("timing %s: %d runs; %s", v->name, t.runs, err.text);
+        if (at_bench_time(b, v, 0.001, &t, &err) != AT_OK || t.runs < 1 || t.seconds <= 0)
+            block_failed("timing %s: %d runs; %s", v->name, t.runs, err.text);
         at_bench_free(b);
     }
     at_device_close(d);
@@ -491,16 +462,24 @@ static void ops_can_be_timed(void)
 
 int main(void)
 {
+    at_device *d;
+    at_error err = { 0 };
     setvbuf(stdout, NULL, _IOLBF, 0);
-    at_emu_configure(&(at_emu_settings){ .order = AT_EMU_RUN_AHEAD, .seed = 3, .quiet = true });
+    if (block_here.open(&d, &err) != AT_OK) {
+        fprintf(stderr, "block: %s\n", err.text);
+        return 2;
+    }
+    at_device_close(d);
+    block_here.order(0);
     training_is_the_cpus(AT_F32, tolerance_f32);
     training_is_the_cpus(AT_BF16, times_own * own_distance(AT_BF16));
     training_repeats(AT_F32);
     training_repeats(AT_BF16);
     samples_are_the_same_alone(AT_F32);
     samples_are_the_same_alone(AT_BF16);
-    a_fault_in_a_replay_is_told();
     ops_can_be_timed();
-    printf("block: %d failures\n", failures);
+    if (block_here.more)
+        block_here.more();
+    printf("block: %s, %d failures\n", block_here.name, failures);
     return failures > 0;
 }
