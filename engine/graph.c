@@ -137,6 +137,13 @@ at_tensor at_graph_slice_cols(at_graph *g, at_tensor t, int64_t start, int64_t n
     return view_of(g, t, view, start);
 }
 
+at_tensor at_graph_view_like(at_graph *g, at_tensor t, const at_tensor_info *like)
+{
+    at_view view = like->view;
+    view.dtype = at_graph_tensor(g, t.id)->view.dtype;
+    return view_of(g, t, view, like->offset);
+}
+
 /* --- nodes ------------------------------------------------------------------------------------ */
 
 at_view at_graph_view(const at_graph *g, at_tensor t)

@@ -59,6 +59,8 @@ AT_API at_tensor at_graph_named(const at_graph *g, const char *name); /* { 0 }: 
 AT_API at_tensor at_graph_reshape(at_graph *g, at_tensor t, int rank, const int64_t *size);
 /* Columns [start, start + n) of the last axis. */
 AT_API at_tensor at_graph_slice_cols(at_graph *g, at_tensor t, int64_t start, int64_t n);
+/* As 'like' of another graph looks at its base: the same sizes, pitch and offset, in t's type. */
+at_tensor at_graph_view_like(at_graph *g, at_tensor t, const at_tensor_info *like);
 
 /* --- nodes ------------------------------------------------------------------------------------ */
 

@@ -616,6 +616,11 @@ at_node_info at_plan_node(const at_plan *plan, int i)
     };
 }
 
+at_graph *at_plan_graph(const at_plan *plan)
+{
+    return plan->graph;
+}
+
 at_device *at_plan_device(const at_plan *plan)
 {
     return plan->device;

@@ -57,6 +57,7 @@ AT_API at_status at_plan_profile(at_plan *plan, at_error *err);
 AT_API int at_plan_nodes(const at_plan *plan);
 AT_API at_node_info at_plan_node(const at_plan *plan, int i);
 at_device *at_plan_device(const at_plan *plan);
+at_graph *at_plan_graph(const at_plan *plan);
 
 /* --- a cache of plans by shape ---------------------------------------------------------------- */
 
