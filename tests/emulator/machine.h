@@ -190,6 +190,12 @@ uint32_t at_emu_swizzle(uint32_t address, uint32_t mode);
 /* --- runtime.c -------------------------------------------------------------------------------- */
 
 cudaError_t at_emu_enqueue(const at_emu_kernel *k, cudaStream_t stream);
+/* Work of an emulated library: call(context) happens now, or, in a captured stream, at each replay
+ * with a copy of 'context' (context_bytes > 0). It says itself what it writes, by
+ * at_emu_watch_written(). */
+typedef void (*at_emu_call_fn)(void *context);
+cudaError_t at_emu_enqueue_call(cudaStream_t stream, at_emu_call_fn call, void *context,
+                                size_t context_bytes);
 int at_emu_shared_limit(const void *function);
 
 /* --- atomic.c --------------------------------------------------------------------------------- */

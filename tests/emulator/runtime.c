@@ -11,7 +11,7 @@
 
 enum { FUNCTIONS_MAX = 1024, ARGS_ALIGN = 128, STREAMS_MAX = 16 };
 
-typedef enum node_kind { NODE_KERNEL, NODE_COPY, NODE_SET } node_kind;
+typedef enum node_kind { NODE_KERNEL, NODE_COPY, NODE_SET, NODE_CALL } node_kind;
 
 typedef struct node {
     node_kind kind;
@@ -20,6 +20,8 @@ typedef struct node {
     const void *src;
     size_t bytes;
     int value;
+    at_emu_call_fn call;
+    void *context; /* the node's own */
 } node;
 
 struct CUgraph_st {
@@ -261,8 +263,16 @@ static cudaError_t do_node(const node *n)
     case NODE_KERNEL: return at_emu_run(&n->kernel);
     case NODE_COPY: do_copy(n); break;
     case NODE_SET: do_set(n); break;
+    case NODE_CALL: n->call(n->context); break;
     }
     return cudaSuccess;
+}
+
+/* A copy of what a node was given. */
+static void *own_copy(const void *from, size_t bytes)
+{
+    void *copy = aligned_alloc(ARGS_ALIGN, (bytes + ARGS_ALIGN - 1) / ARGS_ALIGN * ARGS_ALIGN);
+    return copy ? memcpy(copy, from, bytes) : NULL;
 }
 
 static cudaError_t add_node(cudaStream_t s, const node *n)
@@ -278,13 +288,12 @@ static cudaError_t add_node(cudaStream_t s, const node *n)
     }
     node *own = &g->nodes[g->count];
     *own = *n;
-    if (n->kind == NODE_KERNEL) {
-        size_t bytes = (n->kernel.args_bytes + ARGS_ALIGN - 1) / ARGS_ALIGN * ARGS_ALIGN;
-        own->kernel.args = aligned_alloc(ARGS_ALIGN, bytes);
-        if (!own->kernel.args)
-            return done(cudaErrorMemoryAllocation);
-        memcpy(own->kernel.args, n->kernel.args, n->kernel.args_bytes);
-    }
+    if (n->kind == NODE_KERNEL)
+        own->kernel.args = own_copy(n->kernel.args, n->kernel.args_bytes);
+    if (n->kind == NODE_CALL)
+        own->context = own_copy(n->context, n->bytes);
+    if ((n->kind == NODE_KERNEL && !own->kernel.args) || (n->kind == NODE_CALL && !own->context))
+        return done(cudaErrorMemoryAllocation);
     g->count++;
     s->issued++;
     return cudaSuccess;
@@ -298,6 +307,13 @@ static cudaError_t enqueue(const node *n, cudaStream_t stream)
 cudaError_t at_emu_enqueue(const at_emu_kernel *k, cudaStream_t stream)
 {
     node n = { .kind = NODE_KERNEL, .kernel = *k };
+    return enqueue(&n, stream);
+}
+
+cudaError_t at_emu_enqueue_call(cudaStream_t stream, at_emu_call_fn call, void *context,
+                                size_t context_bytes)
+{
+    node n = { .kind = NODE_CALL, .call = call, .context = context, .bytes = context_bytes };
     return enqueue(&n, stream);
 }
 
@@ -521,9 +537,11 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
     if (--graph->users > 0)
         return cudaSuccess;
-    for (int i = 0; i < graph->count; i++)
+    for (int i = 0; i < graph->count; i++) {
         if (graph->nodes[i].kind == NODE_KERNEL)
             free(graph->nodes[i].kernel.args);
+        free(graph->nodes[i].context);
+    }
     free(graph->nodes);
     free(graph);
     return cudaSuccess;
