@@ -202,7 +202,9 @@ typedef struct job {
     bool exact;
     uint32_t constants;
     int candidate;
-    bool fitted[2]; /* some variant took the case: dense, pitched */
+    const char *choice;       /* prepared by it instead */
+    char made[AT_CHOICE_MAX]; /* what the last run was prepared as */
+    bool fitted[2];           /* some variant took the case: dense, pitched */
     char label[TEXT];
 } job;
 
@@ -323,17 +325,52 @@ static at_status run_on_device(job *j, void *args, const at_prepared *p, at_erro
                : seen;
 }
 
+/* A library may ask the device. */
+static at_status prepare(job *j, const void *args, const at_prepare_in *in, at_prepared *p,
+                         at_error *err)
+{
+    if (!j->c->device)
+        return at_prepare(j->v, args, in, p, err);
+    at_device_enter(j->c->device);
+    at_status status = at_prepare(j->v, args, in, p, err);
+    at_device_leave(j->c->device);
+    return status;
+}
+
+/* A library's engines are known when it is asked: it may have none for these args, or no such
+ * candidate that is exact, and then the variant does not fit. */
+static bool is_tried(const job *j)
+{
+    return j->v->flags & AT_ROWS_WHEN_TRIED;
+}
+
+static bool is_usable(job *j, const void *args)
+{
+    const at_prepare_in in = { &j->c->caps, j->constants, j->exact, j->candidate, j->choice };
+    at_prepared p;
+    at_error err;
+    if (!at_variant_usable(j->v, args, &j->c->caps, j->exact && !is_tried(j)))
+        return false;
+    if (!is_tried(j))
+        return true;
+    at_status status = prepare(j, args, &in, &p, &err);
+    if (status == AT_OK)
+        at_release(j->v, &p);
+    return status != AT_UNSUPPORTED;
+}
+
 /* Prepares, packs, runs with the given number of threads. 'args' has its addresses. */
 static at_status run_variant(job *j, void *args, int threads, at_error *err)
 {
     at_caps caps = j->c->caps;
     caps.threads = threads;
     const at_stream stream = { AT_CPU, threads, NULL };
-    const at_prepare_in in = { &caps, j->constants, j->exact, j->candidate };
+    const at_prepare_in in = { &caps, j->constants, j->exact, j->candidate, j->choice };
     at_prepared p;
-    at_status status = at_prepare(j->v, args, &in, &p, err);
+    at_status status = prepare(j, args, &in, &p, err);
     if (status != AT_OK)
         return status;
+    memcpy(j->made, p.choice, sizeof j->made);
     if (j->v->device != AT_CPU) {
         status = run_on_device(j, args, &p, err);
         at_release(j->v, &p);
@@ -543,7 +580,7 @@ static int64_t batch_of(job *j)
 static void check_samples(job *j)
 {
     int64_t batch = batch_of(j);
-    if (!(j->v->flags & AT_ROWS_INDEPENDENT) && !j->exact)
+    if (is_tried(j) || (!(j->v->flags & AT_ROWS_INDEPENDENT) && !j->exact))
         return;
     for (int64_t b = 0; b < batch && batch > 1 && b < 3; b++) {
         at_error err = { 0 };
@@ -553,7 +590,7 @@ static void check_samples(job *j)
         set_load(&other, j->inputs);
         one = other;
         cut_sample(j, &one, &other, b, batch);
-        if (!at_variant_usable(j->v, one.args, &j->c->caps, j->exact))
+        if (!is_usable(j, one.args))
             job_fail(j, "does not fit one sample of the batch alone");
         else if (run_variant(j, one.args, 1, &err) != AT_OK)
             job_fail(j, err.text);
@@ -580,7 +617,7 @@ static void check_without_optional(job *j)
             *operand(&other, i) = (at_view){ 0 };
             any = true;
         }
-    if (!any || !at_variant_usable(j->v, other.args, &j->c->caps, j->exact))
+    if (!any || !is_usable(j, other.args))
         return;
     at_error err = { 0 };
     set_allocate(&other, j->pitched);
@@ -597,11 +634,33 @@ static void check_without_optional(job *j)
     set_free(&other);
 }
 
+/* What was prepared, once more from its text: choices are kept on disk. */
+static void check_choice(job *j)
+{
+    char choice[AT_CHOICE_MAX];
+    at_error err = { 0 };
+    set other = j->got;
+    memcpy(choice, j->made, sizeof choice);
+    set_allocate(&other, j->pitched);
+    set_load(&other, j->inputs);
+    j->choice = choice;
+    if (run_variant(j, other.args, 1, &err) != AT_OK)
+        job_fail(j, err.text);
+    else if (strcmp(choice, j->made))
+        job_fail(j, "is called otherwise when it is prepared by its own text");
+    else
+        compare_bytes(j, &other, "when it is prepared by its text");
+    j->choice = NULL;
+    set_free(&other);
+}
+
 static void check_candidate(job *j)
 {
     int before = j->c->failures;
     if (!check_values(j) || j->c->failures > before)
         return;
+    if (is_tried(j) && !j->c->brief)
+        check_choice(j);
     if (!j->c->brief) {
         check_threads(j);
         check_overlay(j);
@@ -628,6 +687,17 @@ static rows_lie pitched_of(const job *j)
     return j->c->device && (strlen(j->k->text) + (size_t)j->dtype) % 2 ? ASIDE : APART;
 }
 
+static void check_candidates(job *j)
+{
+    if (!is_usable(j, j->got.args))
+        return;
+    j->fitted[j->pitched != DENSE] = true;
+    int n = at_candidates(j->v, j->got.args, &j->c->caps);
+    for (j->candidate = 0; j->candidate < n; j->candidate++)
+        if (is_usable(j, j->got.args))
+            check_candidate(j);
+}
+
 static void check_variant(job *j)
 {
     const at_variant *v = j->v;
@@ -637,21 +707,18 @@ static void check_variant(job *j)
         j->pitched = m & 1 ? pitched_of(j) : DENSE;
         j->exact = m & 2;
         j->constants = m & 4 ? weights_of(j->op) : 0;
-        if ((j->exact && !(v->flags & AT_ROWS_WHEN_EXACT)) || ((m & 4) && !j->constants))
+        if ((j->exact && !(v->flags & (AT_ROWS_WHEN_EXACT | AT_ROWS_WHEN_TRIED))) ||
+            ((m & 4) && !j->constants))
             continue;
+        j->candidate = 0;
         j->got = *j->inputs;
         set_allocate(&j->got, j->pitched);
-        if (!at_variant_usable(v, j->got.args, &j->c->caps, j->exact)) {
+        if (!is_usable(j, j->got.args)) {
             set_free(&j->got);
             drop_optional(j);
             set_allocate(&j->got, j->pitched);
         }
-        if (at_variant_usable(v, j->got.args, &j->c->caps, j->exact)) {
-            j->fitted[j->pitched != DENSE] = true;
-            int n = at_candidates(v, j->got.args, &j->c->caps);
-            for (j->candidate = 0; j->candidate < n; j->candidate++)
-                check_candidate(j);
-        }
+        check_candidates(j);
         set_free(&j->got);
     }
 }

@@ -118,6 +118,50 @@ static at_status wrong_input(const void *args, const at_prepared *p, const at_la
     return AT_OK;
 }
 
+/* A library's engines, "engine 0" and "engine 1", which exist for few columns only; a number in
+ * p->state tells them apart. 'honest' says whether a text makes the engine that it names. */
+static at_status prepare_engine(const void *args, const at_prepare_in *in, at_prepared *out,
+                                at_error *err, bool honest)
+{
+    static const int numbers[] = { 0, 1 };
+    const at_planted_args *a = args;
+    int engine = in->candidate;
+    if (in->choice && (sscanf(in->choice, "engine %d", &engine) != 1 || engine > 1))
+        return at_fail(err, AT_UNSUPPORTED, "planted has no %s", in->choice);
+    if (at_cols(&a->x) > 9 || (in->exact && engine > 0))
+        return at_fail(err, AT_UNSUPPORTED, "planted has no engine for this");
+    snprintf(out->choice, sizeof out->choice, "engine %d", engine);
+    out->state = (void *)(uintptr_t)&numbers[in->choice && !honest ? 0 : engine];
+    return AT_OK;
+}
+
+static at_status prepare_honestly(const void *args, const at_prepare_in *in, at_prepared *out,
+                                  at_error *err)
+{
+    return prepare_engine(args, in, out, err, true);
+}
+
+static at_status prepare_another(const void *args, const at_prepare_in *in, at_prepared *out,
+                                 at_error *err)
+{
+    return prepare_engine(args, in, out, err, false);
+}
+
+static int two_engines(const void *args, const at_caps *caps)
+{
+    (void)args, (void)caps;
+    return 2;
+}
+
+/* The second engine rounds a bit otherwise. */
+static at_status run_engine(const void *args, const at_prepared *p, const at_launch *l)
+{
+    const at_planted_args *a = args;
+    right(args, p, l);
+    at_set(&a->y, 0, 0, at_get(&a->y, 0, 0) * (1 + *(const int *)p->state * 1e-6));
+    return AT_OK;
+}
+
 typedef struct heard {
     at_check check; /* first: the report callback gets its address */
     char first[1024];
@@ -130,13 +174,10 @@ static void hear(at_check *c, const char *line)
         snprintf(h->first, sizeof h->first, "%s", line);
 }
 
-/* Failures that the checker finds in a table of 'run' and the right reference. */
-static int failures_of(at_run_fn *run, heard *h)
+/* Failures that the checker finds in a table of 'v' and the right reference. */
+static int failures_of_variant(const at_variant *v, const char *text, heard *h)
 {
-    const at_variant variants[] = {
-        { "planted_fast", AT_CPU, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, run },
-        AT_REFERENCE("planted", right),
-    };
+    const at_variant variants[] = { *v, AT_REFERENCE("planted", right) };
     const at_op op = { "planted",
                        "a scaled copy",
                        sizeof(at_planted_args),
@@ -148,10 +189,17 @@ static int failures_of(at_run_fn *run, heard *h)
                        NULL,
                        variants,
                        (int)AT_COUNT(variants) };
-    const at_case c = { "x=3,5,7 factor=0.7" };
+    const at_case c = { text };
     *h = (heard){ .check = { .seed = 7, .caps = { AT_CPU, 0, 1, 0 }, .report = hear } };
     check_case(&h->check, &op, &c, AT_F32);
     return h->check.failures;
+}
+
+static int failures_of(at_run_fn *run, heard *h)
+{
+    const at_variant v = { "planted_fast", AT_CPU, 0,  AT_ROWS_INDEPENDENT, NULL, NULL,
+                           NULL,           NULL,   run };
+    return failures_of_variant(&v, "x=3,5,7 factor=0.7", h);
 }
 
 static void a_right_variant_passes(void **state)
@@ -186,11 +234,27 @@ static void wrong_variants_are_caught(void **state)
     }
 }
 
+static void engines_are_remade_from_their_texts(void **state)
+{
+    at_variant v = { "planted_fast",   AT_CPU,      0,    AT_ROWS_WHEN_TRIED, NULL,
+                     prepare_honestly, two_engines, NULL, run_engine };
+    heard h;
+    (void)state;
+    assert_int_equal(failures_of_variant(&v, "x=3,5,7 factor=0.7", &h), 0);
+    int runs = h.check.runs;
+    assert_int_equal(failures_of_variant(&v, "x=3,5,11 factor=0.7", &h), 0); /* no engine: no fit */
+    assert_true(h.check.runs < runs);
+    v.prepare = prepare_another;
+    assert_true(failures_of_variant(&v, "x=3,5,7 factor=0.7", &h) > 0);
+    assert_non_null(strstr(h.first, "prepared by its text"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_right_variant_passes),
         cmocka_unit_test(wrong_variants_are_caught),
+        cmocka_unit_test(engines_are_remade_from_their_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
