@@ -7,22 +7,13 @@
 #include "engine/arena.h"
 #include "engine/clock.h"
 #include "engine/layout.h"
-
-/* Nodes with the same variant and the same args share what was prepared. */
-typedef struct prepared {
-    const at_variant *variant;
-    const at_op *op;
-    const void *key; /* args without tags */
-    uint32_t constants;
-    at_prepared p;
-} prepared;
+#include "engine/plan_choose.h"
 
 typedef struct step {
     at_node *node;
-    void *args; /* with addresses */
-    const at_variant *variant;
-    int prepared; /* index */
-    int scratch;  /* block, -1: none */
+    void *args;  /* with addresses */
+    int call;    /* of the plan's calls: its variant and what that prepared */
+    int scratch; /* block, -1: none */
     uint64_t versions[AT_FORMS_MAX];
     void *forms[AT_FORMS_MAX];
     double seconds;
@@ -44,8 +35,7 @@ struct at_plan {
     at_plan_options options;
     step *steps;
     int n_steps;
-    prepared *prepared;
-    int n_prepared, prepared_capacity;
+    at_calls calls;
     place *places; /* [id - 1] */
     at_block *blocks;
     int n_blocks, blocks_capacity;
@@ -56,11 +46,21 @@ struct at_plan {
     bool ran;
 };
 
-/* --- variants --------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static at_view *operand(const step *s, int i)
 {
     return at_operand_of(s->node->op, s->args, i);
+}
+
+static const at_variant *variant_of(const at_plan *plan, const step *s)
+{
+    return plan->calls.list[s->call].variant;
+}
+
+static const at_prepared *prepared_of(const at_plan *plan, const step *s)
+{
+    return &plan->calls.list[s->call].prepared;
 }
 
 static at_tensor_info *base_of(const at_plan *plan, int32_t id)
@@ -80,55 +80,6 @@ static uint32_t constants_of(const at_plan *plan, const step *s)
     return mask;
 }
 
-static void clear_tags(const at_op *op, void *args)
-{
-    for (int i = 0; i < op->n_operands; i++)
-        at_operand_of(op, args, i)->tag = 0;
-}
-
-static int find_prepared(const at_plan *plan, const at_variant *v, const at_op *op, const void *key,
-                         uint32_t constants)
-{
-    for (int i = 0; i < plan->n_prepared; i++) {
-        const prepared *p = &plan->prepared[i];
-        if (p->variant == v && p->constants == constants && !memcmp(p->key, key, op->args_size))
-            return i;
-    }
-    return -1;
-}
-
-static at_status no_variant(const at_plan *plan, const step *s, at_error *err)
-{
-    char text[256];
-    at_args_print(s->node->op, s->args, text, sizeof text);
-    return at_fail(err, AT_UNSUPPORTED, "%s: no %svariant on %s for %s", s->node->op->name,
-                   plan->options.exact ? "exact " : "", plan->device->api->name, text);
-}
-
-static at_status choose(at_plan *plan, step *s, at_error *err)
-{
-    const at_op *op = s->node->op;
-    s->variant = at_op_pick(op, s->args, &plan->device->caps, plan->options.exact);
-    if (!s->variant)
-        return no_variant(plan, s, err);
-    void *key = at_arena_alloc(plan->arena, op->args_size);
-    memcpy(key, s->args, op->args_size);
-    clear_tags(op, key);
-    uint32_t constants = constants_of(plan, s);
-    s->prepared = find_prepared(plan, s->variant, op, key, constants);
-    if (s->prepared >= 0)
-        return AT_OK;
-    plan->prepared =
-        at_grow(plan->prepared, plan->n_prepared, &plan->prepared_capacity, sizeof *plan->prepared);
-    prepared *p = &plan->prepared[plan->n_prepared];
-    *p = (prepared){ s->variant, op, key, constants, { 0 } };
-    const at_prepare_in in = { &plan->device->caps, constants, plan->options.exact, 0 };
-    at_status status = at_prepare(s->variant, s->args, &in, &p->p, err);
-    if (status == AT_OK)
-        s->prepared = plan->n_prepared++;
-    return status;
-}
-
 static at_status choose_all(at_plan *plan, at_error *err)
 {
     plan->n_steps = at_graph_nodes(plan->graph);
@@ -139,7 +90,8 @@ static at_status choose_all(at_plan *plan, at_error *err)
         s->args = at_arena_alloc(plan->arena, s->node->op->args_size);
         memcpy(s->args, s->node->args, s->node->op->args_size);
         s->scratch = -1;
-        at_status status = choose(plan, s, err);
+        at_status status = at_calls_choose(&plan->calls, s->node->op, s->args,
+                                           constants_of(plan, s), &s->call, err);
         if (status != AT_OK)
             return status;
     }
@@ -247,7 +199,7 @@ static void count_in_out(at_plan *plan)
 
 static at_param *form_param(const at_plan *plan, const step *s, int f)
 {
-    const at_form *form = &plan->prepared[s->prepared].p.forms[f];
+    const at_form *form = &prepared_of(plan, s)->forms[f];
     return at_graph_tensor(plan->graph, operand(s, form->operand)->tag)->param;
 }
 
@@ -257,13 +209,13 @@ static size_t count_forms(const at_plan *plan, bool only_missing)
     size_t bytes = 0;
     for (int i = 0; i < plan->n_steps; i++) {
         const step *s = &plan->steps[i];
-        const at_prepared *p = &plan->prepared[s->prepared].p;
+        const at_prepared *p = prepared_of(plan, s);
         for (int f = 0; f < p->n_forms; f++) {
             at_param *param = form_param(plan, s, f);
             bool seen = only_missing && at_params_has_form(plan->params, param, p->forms[f].key);
             for (int j = 0; j < i && !seen; j++) {
                 const step *t = &plan->steps[j];
-                const at_prepared *q = &plan->prepared[t->prepared].p;
+                const at_prepared *q = prepared_of(plan, t);
                 for (int g = 0; g < q->n_forms && !seen; g++)
                     seen = form_param(plan, t, g) == param &&
                            !strcmp(q->forms[g].key, p->forms[f].key);
@@ -280,7 +232,7 @@ static void lay_out(at_plan *plan)
     make_blocks(plan);
     plan->bytes.activations = at_layout_bound(plan->blocks, plan->n_blocks);
     for (int i = 0; i < plan->n_steps; i++) {
-        size_t scratch = plan->prepared[plan->steps[i].prepared].p.scratch_bytes;
+        size_t scratch = prepared_of(plan, &plan->steps[i])->scratch_bytes;
         if (!scratch)
             continue;
         plan->steps[i].scratch = new_block(plan, scratch, i, i);
@@ -306,6 +258,7 @@ at_status at_plan_new(at_plan **out, at_device *device, at_params *params, at_gr
     plan->params = params;
     plan->graph = graph;
     plan->options = options ? *options : (at_plan_options){ 0 };
+    plan->calls = (at_calls){ device, &plan->options, plan->arena, NULL, 0, 0 };
     at_status status = choose_all(plan, err);
     if (status != AT_OK) {
         at_plan_free(plan);
@@ -326,9 +279,7 @@ void at_plan_free(at_plan *plan)
         if (plan->places[i].owned)
             at_device_free(plan->device, plan->places[i].memory,
                            at_view_bytes(&at_graph_tensor(plan->graph, i + 1)->view));
-    for (int i = 0; i < plan->n_prepared; i++)
-        at_release(plan->prepared[i].variant, &plan->prepared[i].p);
-    free(plan->prepared);
+    at_calls_free(&plan->calls);
     free(plan->blocks);
     at_arena_free(plan->arena);
     free(plan);
@@ -411,7 +362,7 @@ static void set_addresses(at_plan *plan)
 /* Brings the forms of a step's weights up to date. */
 static at_status refresh_forms(at_plan *plan, step *s, at_error *err)
 {
-    const at_prepared *p = &plan->prepared[s->prepared].p;
+    const at_prepared *p = prepared_of(plan, s);
     for (int f = 0; f < p->n_forms; f++) {
         at_param *param = form_param(plan, s, f);
         if (s->versions[f] == at_param_version(param))
@@ -492,12 +443,12 @@ static at_status run_step(at_plan *plan, step *s, at_error *err)
         s->scratch >= 0 ? (char *)plan->base + plan->blocks[s->scratch].offset : NULL,
         &why,
     };
-    at_status status = s->variant->run(s->args, &plan->prepared[s->prepared].p, &launch);
+    at_status status = variant_of(plan, s)->run(s->args, prepared_of(plan, s), &launch);
     if (status == AT_OK)
         return AT_OK;
     char text[256];
     at_args_print(s->node->op, s->args, text, sizeof text);
-    return at_fail(err, status, "%s failed (%s%s%s) for %s", s->variant->name,
+    return at_fail(err, status, "%s failed (%s%s%s) for %s", variant_of(plan, s)->name,
                    at_status_name(status), *why.text ? ": " : "", why.text, text);
 }
 
@@ -608,10 +559,10 @@ at_node_info at_plan_node(const at_plan *plan, int i)
     return (at_node_info){
         .op = s->node->op,
         .args = s->args,
-        .variant = s->variant,
+        .variant = variant_of(plan, s),
         .scope = s->node->scope,
         .cost = at_op_cost(s->node->op, s->args),
-        .scratch = plan->prepared[s->prepared].p.scratch_bytes,
+        .scratch = prepared_of(plan, s)->scratch_bytes,
         .seconds = s->seconds,
     };
 }
