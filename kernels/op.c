@@ -153,6 +153,27 @@ int at_candidates(const at_variant *v, const void *args, const at_caps *caps)
     return v->candidates ? v->candidates(args, caps) : 1;
 }
 
+at_status at_op_choose(const at_op *op, const void *args, const at_prepare_in *in,
+                       const at_variant **variant, at_prepared *prepared, at_error *err)
+{
+    char text[256];
+    at_error why;
+    for (int i = 0; i < op->n_variants; i++) {
+        *variant = &op->variants[i];
+        if (!at_variant_usable(*variant, args, in->caps, in->exact))
+            continue;
+        at_status status = at_prepare(*variant, args, in, prepared, &why);
+        if (status == AT_OK)
+            return AT_OK;
+        if (status != AT_UNSUPPORTED)
+            return at_fail(err, status, "%s", why.text);
+    }
+    *variant = NULL;
+    at_args_print(op, args, text, sizeof text);
+    return at_fail(err, AT_UNSUPPORTED, "%s: the device has no %svariant for %s", op->name,
+                   in->exact ? "exact " : "", text);
+}
+
 void at_release(const at_variant *v, at_prepared *p)
 {
     if (v->release)

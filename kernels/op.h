@@ -232,13 +232,18 @@ at_cost at_op_cost(const at_op *op, const void *args);
 
 /* True if the variant runs on such a device, fits these args, and is exact if that is asked. */
 bool at_variant_usable(const at_variant *v, const void *args, const at_caps *caps, bool exact);
-/* The first usable one. NULL when a device has none: never the host reference by accident. */
+/* The first usable one, whether it can be prepared or not: see at_op_choose(). NULL when a device
+ * has none: never the host reference by accident. */
 const at_variant *at_op_pick(const at_op *op, const void *args, const at_caps *caps, bool exact);
 
 /* AT_UNSUPPORTED: the variant cannot make 'choice' for these args. */
 at_status at_prepare(const at_variant *v, const void *args, const at_prepare_in *in,
                      at_prepared *out, at_error *err);
 int at_candidates(const at_variant *v, const void *args, const at_caps *caps);
+/* The first usable variant, prepared: one whose prepare answers AT_UNSUPPORTED gives way to the
+ * next. AT_UNSUPPORTED when none is left. */
+at_status at_op_choose(const at_op *op, const void *args, const at_prepare_in *in,
+                       const at_variant **variant, at_prepared *prepared, at_error *err);
 void at_release(const at_variant *v, at_prepared *p);
 
 /* --- args as text ----------------------------------------------------------------------------- */
