@@ -276,6 +276,12 @@ void at_dnn_limit(uint32_t has)
         isa); /* refused after the first primitive: then it was asked for too late */
 }
 
+void at_dnn_version(char *text, size_t text_size)
+{
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, text_size, "%d.%d.%d", v->major, v->minor, v->patch);
+}
+
 /* --- making a job ----------------------------------------------------------------------------- */
 
 static dnnl_query_t slot_query(const job *j, int slot)

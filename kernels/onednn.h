@@ -18,6 +18,8 @@ at_status at_dnn_new(at_dnn **out, int workers, at_error *err);
 void at_dnn_free(at_dnn *d);
 /* Keeps the library to these capability bits; once, before its first use. */
 void at_dnn_limit(uint32_t has);
+/* The library's own: "2.6.3". */
+void at_dnn_version(char *text, size_t text_size);
 
 /* One sample, or part of one, padded with zeros. */
 typedef struct at_dnn_conv {
