@@ -183,17 +183,21 @@ at_status at_bench_describe(const at_op *op, const char *text, at_dtype dtype, v
     return status != AT_OK ? status : at_op_shape(op, args, gradient ? UINT32_MAX : 0, err);
 }
 
-static at_status describe(at_bench *b, const char *text, at_dtype dtype, at_error *err)
+static at_status check_memory(const at_bench *b, at_error *err)
 {
     double bytes, there = (double)at_device_memory_free(b->device);
-    at_status status = at_bench_describe(b->op, text, dtype, b->args, err);
-    if (status == AT_OK)
-        status = check_sizes(b->op, b->args, &bytes, err);
+    at_status status = check_sizes(b->op, b->args, &bytes, err);
     if (status == AT_OK && bytes > there + (double)b->device->range_mapped)
         status =
             at_fail(err, AT_NO_MEMORY, "%s: the operands take %.0f MiB, and %.0f MiB are there",
                     b->op->name, bytes / 0x1p20, there / 0x1p20);
     return status;
+}
+
+static at_status describe(at_bench *b, const char *text, at_dtype dtype, at_error *err)
+{
+    at_status status = at_bench_describe(b->op, text, dtype, b->args, err);
+    return status == AT_OK ? check_memory(b, err) : status;
 }
 
 at_status at_bench_check(at_device *d, const at_op *op, const char *text, at_dtype dtype,
@@ -238,27 +242,48 @@ static at_status place(at_bench *b, at_error *err)
     return status;
 }
 
-at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
-                       at_dtype dtype, at_error *err)
+/* A bench without memory for its operands yet. */
+static at_bench *bench_of(at_device *d, const at_op *op, at_error *err)
 {
     at_bench *b = calloc(1, sizeof *b);
     double *runs = calloc(RUNS_MAX, sizeof *runs);
-    *out = NULL;
-    at_status status = b && runs ? AT_OK : at_fail(err, AT_NO_MEMORY, "no memory to time with");
-    if (status == AT_OK) {
-        *b = (at_bench){ .device = d, .op = op };
-        status = describe(b, text, dtype, err);
-    }
-    if (status == AT_OK)
-        status = place(b, err);
-    if (status != AT_OK) {
-        free(runs);
+    if (!b || !runs) {
         free(b);
-        return status;
+        free(runs);
+        at_fail(err, AT_NO_MEMORY, "no memory to time with");
+        return NULL;
     }
-    b->runs = runs;
-    *out = b;
-    return AT_OK;
+    *b = (at_bench){ .device = d, .op = op, .runs = runs };
+    return b;
+}
+
+/* Gives the described call its memory. */
+static at_status finish(at_bench **out, at_bench *b, at_status described, at_error *err)
+{
+    at_status status = described == AT_OK ? place(b, err) : described;
+    *out = status == AT_OK ? b : NULL;
+    if (status != AT_OK)
+        at_bench_free(b);
+    return status;
+}
+
+at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
+                       at_dtype dtype, at_error *err)
+{
+    at_bench *b = bench_of(d, op, err);
+    *out = NULL;
+    return b ? finish(out, b, describe(b, text, dtype, err), err) : AT_NO_MEMORY;
+}
+
+at_status at_bench_new_args(at_bench **out, at_device *d, const at_op *op, const void *args,
+                            at_error *err)
+{
+    at_bench *b = bench_of(d, op, err);
+    *out = NULL;
+    if (!b)
+        return AT_NO_MEMORY;
+    memcpy(b->args, args, op->args_size);
+    return finish(out, b, check_memory(b, err), err);
 }
 
 void at_bench_free(at_bench *b)
@@ -279,10 +304,11 @@ typedef struct call {
     const at_variant *variant;
     at_prepared prepared;
     at_launch launch;
+    double hopeless;                              /* at_bench_how */
     _Alignas(16) unsigned char args[AT_ARGS_MAX]; /* with the forms' addresses */
 } call;
 
-static uint32_t weights_of(const at_op *op)
+uint32_t at_bench_constants(const at_op *op)
 {
     uint32_t mask = 0;
     for (int i = 0; i < op->n_operands; i++)
@@ -338,11 +364,14 @@ static int compare(const void *a, const void *b)
 static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing *out,
                            at_error *err)
 {
+    enum { WARM = 10 }; /* how much longer than another a first run may take */
     double spent = 0, took = 0;
     at_status status = AT_OK;
     while (status == AT_OK && spent <= seconds / 10) {
         status = run_once(b, c, &took, err);
         spent += took;
+        if (c->hopeless > 0 && took > WARM * c->hopeless)
+            break;
     }
     int n = 0;
     for (spent = 0; status == AT_OK && n < RUNS_MAX;) {
@@ -350,6 +379,8 @@ static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing
             break;
         status = run_once(b, c, &b->runs[n], err);
         spent += b->runs[n++];
+        if (c->hopeless > 0 && n == 1 && b->runs[0] > c->hopeless)
+            break;
     }
     if (status != AT_OK)
         return status;
@@ -358,27 +389,47 @@ static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing
     return AT_OK;
 }
 
-static at_status time_entered(at_bench *b, const at_variant *v, double seconds, at_timing *out,
+/* Runs once where 'out' is NULL. */
+static at_status time_entered(at_bench *b, const at_bench_how *how, double seconds, at_timing *out,
                               at_error *err)
 {
-    call c = { .variant = v };
-    const at_prepare_in in = { .caps = &b->device->caps, .constants = weights_of(b->op) };
+    call c = { .variant = how->variant, .hopeless = how->hopeless };
+    double took;
+    const at_prepare_in in = { .caps = &b->device->caps,
+                               .constants = how->constants,
+                               .exact = how->exact,
+                               .candidate = how->candidate,
+                               .choice = how->choice };
     memcpy(c.args, b->args, sizeof c.args);
-    at_status status = at_prepare(v, c.args, &in, &c.prepared, err);
+    at_status status = at_prepare(c.variant, c.args, &in, &c.prepared, err);
     if (status != AT_OK)
         return status;
     status = make_ready(b, &c, err);
-    if (status == AT_OK)
+    if (status == AT_OK && out)
         status = time_runs(b, &c, seconds, out, err);
-    at_release(v, &c.prepared);
+    else if (status == AT_OK)
+        status = run_once(b, &c, &took, err);
+    at_release(c.variant, &c.prepared);
     return status;
+}
+
+at_status at_bench_time_as(at_bench *b, const at_bench_how *how, double seconds, at_timing *out,
+                           at_error *err)
+{
+    at_device_enter(b->device);
+    at_status status = time_entered(b, how, seconds, out, err);
+    at_device_leave(b->device);
+    return status == AT_OK ? at_device_check(b->device, err) : status;
 }
 
 at_status at_bench_time(at_bench *b, const at_variant *v, double seconds, at_timing *out,
                         at_error *err)
 {
-    at_device_enter(b->device);
-    at_status status = time_entered(b, v, seconds, out, err);
-    at_device_leave(b->device);
-    return status == AT_OK ? at_device_check(b->device, err) : status;
+    const at_bench_how how = { .variant = v, .constants = at_bench_constants(b->op) };
+    return at_bench_time_as(b, &how, seconds, out, err);
+}
+
+at_status at_bench_run(at_bench *b, const at_bench_how *how, at_error *err)
+{
+    return at_bench_time_as(b, how, 0, NULL, err);
 }

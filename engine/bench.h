@@ -20,6 +20,9 @@ typedef struct at_timing {
  * asks for all of them. */
 AT_API at_status at_bench_new(at_bench **out, at_device *d, const at_op *op, const char *text,
                               at_dtype dtype, at_error *err);
+/* The same of args as they are, with their pitches; addresses are not looked at. */
+AT_API at_status at_bench_new_args(at_bench **out, at_device *d, const at_op *op, const void *args,
+                                   at_error *err);
 AT_API void at_bench_free(at_bench *b);
 /* The args of such a call, AT_ARGS_MAX bytes, without addresses and for no device yet. */
 AT_API at_status at_bench_describe(const at_op *op, const char *text, at_dtype dtype, void *args,
@@ -35,6 +38,24 @@ AT_API const void *at_bench_args(const at_bench *b);
  * long. */
 AT_API at_status at_bench_time(at_bench *b, const at_variant *v, double seconds, at_timing *out,
                                at_error *err);
+
+/* How a call is prepared: at_prepare_in says what its fields are. */
+typedef struct at_bench_how {
+    const at_variant *variant;
+    uint32_t constants;
+    bool exact;
+    int candidate;
+    const char *choice;
+    double
+        hopeless; /* a run that takes as many seconds after warming up is the only one; 0: none */
+} at_bench_how;
+/* The operands that are weights, as at_bench_time() takes them. */
+AT_API uint32_t at_bench_constants(const at_op *op);
+AT_API at_status at_bench_time_as(at_bench *b, const at_bench_how *how, double seconds,
+                                  at_timing *out, at_error *err);
+/* Runs once, and waits for it. Operands are then read and written at the addresses of
+ * at_bench_args(). */
+AT_API at_status at_bench_run(at_bench *b, const at_bench_how *how, at_error *err);
 
 /* A row of kernels/shapes.def. */
 typedef struct at_bench_shape {
