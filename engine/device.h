@@ -22,6 +22,9 @@ typedef struct at_device_options {
 typedef struct at_device_api {
     const char *name;      /* "cpu", "cuda" */
     bool uses_host_memory; /* its ops may read what the host has mapped, where it lies */
+    /* The region that scratch of its calls is taken from, alive with every plan; 0: each call has
+     * scratch of its own size. */
+    size_t workspace_bytes;
     at_status (*open)(at_device *d, const at_device_options *options, at_error *err);
     void (*close)(at_device *d);
     /* 64-byte aligned; NULL when there is none left. */

@@ -643,6 +643,7 @@ static void cuda_capture_free(at_device *d, void *captured)
 
 const at_device_api at_device_cuda = {
     .name = "cuda",
+    .workspace_bytes = AT_WORKSPACE_MAX,
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,

@@ -226,19 +226,29 @@ static size_t count_forms(const at_plan *plan, bool only_missing)
     return bytes;
 }
 
+/* Where a device has a workspace, scratch up to its size lies there, and the plan has it whether it
+ * is used or not: so the plan's bytes do not depend on which variants are chosen. */
+static void place_scratch(at_plan *plan)
+{
+    size_t room = plan->n_steps ? plan->device->api->workspace_bytes : 0;
+    int workspace = room ? new_block(plan, room, 0, plan->n_steps - 1) : -1;
+    plan->bytes.workspace = room;
+    for (int i = 0; i < plan->n_steps; i++) {
+        size_t scratch = prepared_of(plan, &plan->steps[i])->scratch_bytes;
+        if (!scratch)
+            continue;
+        plan->steps[i].scratch = scratch <= room ? workspace : new_block(plan, scratch, i, i);
+        if (scratch > plan->bytes.workspace)
+            plan->bytes.workspace = scratch;
+    }
+}
+
 static void lay_out(at_plan *plan)
 {
     find_lifetimes(plan);
     make_blocks(plan);
     plan->bytes.activations = at_layout_bound(plan->blocks, plan->n_blocks);
-    for (int i = 0; i < plan->n_steps; i++) {
-        size_t scratch = prepared_of(plan, &plan->steps[i])->scratch_bytes;
-        if (!scratch)
-            continue;
-        plan->steps[i].scratch = new_block(plan, scratch, i, i);
-        if (scratch > plan->bytes.workspace)
-            plan->bytes.workspace = scratch;
-    }
+    place_scratch(plan);
     plan->bytes.arena = at_layout(plan->blocks, plan->n_blocks);
     plan->bytes.bound = at_layout_bound(plan->blocks, plan->n_blocks);
     plan->bytes.forms = count_forms(plan, false);
@@ -560,6 +570,7 @@ at_node_info at_plan_node(const at_plan *plan, int i)
         .op = s->node->op,
         .args = s->args,
         .variant = variant_of(plan, s),
+        .choice = prepared_of(plan, s)->choice,
         .scope = s->node->scope,
         .cost = at_op_cost(s->node->op, s->args),
         .scratch = prepared_of(plan, s)->scratch_bytes,

@@ -20,7 +20,7 @@ typedef struct at_plan_bytes {
     size_t weights;     /* parameters that the plan uses, as they were loaded */
     size_t forms;       /* derived weights, shared with other plans */
     size_t activations; /* most bytes of intermediates alive at once */
-    size_t workspace;   /* the largest scratch of a node */
+    size_t workspace;   /* the device's region for scratch, or the largest scratch of a node */
     size_t arena;       /* intermediates and scratch as laid out */
     size_t bound;       /* what no layout of the arena could beat */
     size_t in_out;      /* inputs and outputs */
@@ -30,6 +30,7 @@ typedef struct at_node_info {
     const at_op *op;
     const void *args;
     const at_variant *variant;
+    const char *choice; /* which of its candidates: at_prepared.choice */
     const char *scope;
     at_cost cost;
     size_t scratch;
