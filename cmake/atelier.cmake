@@ -124,6 +124,20 @@ function(at_emulated_amx target)
   endif()
 endfunction()
 
+# at_kernels_hash(LAYER): the layer knows the hash of the kernels' sources, made anew when one changes.
+function(at_kernels_hash layer)
+  set(script ${CMAKE_SOURCE_DIR}/cmake/kernels_hash.cmake)
+  set(output ${CMAKE_BINARY_DIR}/kernels_hash.c)
+  foreach(ending c h cu cuh def)
+    file(GLOB_RECURSE some CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.${ending})
+    list(APPEND sources ${some})
+  endforeach()
+  add_custom_command(OUTPUT ${output}
+                     COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${output} -P ${script}
+                     DEPENDS ${sources} ${script} COMMENT "the kernels' hash" VERBATIM)
+  target_sources(atelier_${layer} PRIVATE ${output})
+endfunction()
+
 # at_found(NAME FOUND TEXT), at_report(): the table printed at the end of configuring.
 function(at_found name found text)
   set(mark "no ")

@@ -9,11 +9,16 @@
 #define AT_ENGINE_PLAN_H
 
 #include "engine/graph.h"
+#include "engine/tuning.h"
 
 typedef struct at_plan at_plan;
 
 typedef struct at_plan_options {
     bool exact; /* a sample's bytes never depend on the batch it is in */
+    /* Which variants and candidates are taken; borrowed while the plan is made. NULL: the first of
+     * the list that fits. */
+    at_tuning *tuning;
+    bool tune; /* what the tuning does not know is tried out; then no plan may be running */
 } at_plan_options;
 
 typedef struct at_plan_bytes {

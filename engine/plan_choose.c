@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tuning_try.h"
+
 static const void *key_of(at_arena *arena, const at_op *op, const void *args)
 {
     void *key = at_arena_alloc(arena, op->args_size);
@@ -22,30 +24,22 @@ static int find(const at_calls *calls, const at_op *op, const void *key, uint32_
     return -1;
 }
 
-static at_status no_variant(const at_calls *calls, const at_op *op, const void *args, at_error *err)
-{
-    char text[256];
-    at_args_print(op, args, text, sizeof text);
-    return at_fail(err, AT_UNSUPPORTED, "%s: no %svariant on %s for %s", op->name,
-                   calls->options->exact ? "exact " : "", calls->device->api->name, text);
-}
-
 at_status at_calls_choose(at_calls *calls, const at_op *op, const void *args, uint32_t constants,
                           int *number, at_error *err)
 {
-    const at_caps *caps = &calls->device->caps;
+    const at_plan_options *o = calls->options;
     const void *key = key_of(calls->arena, op, args);
+    const at_tuning_call what = { op, args, constants, o->exact };
+    at_call call = { .op = op, .key = key, .constants = constants };
+    at_status status = AT_OK;
     *number = find(calls, op, key, constants);
     if (*number >= 0)
         return AT_OK;
-    at_call call = { .op = op, .key = key, .constants = constants };
-    call.variant = at_op_pick(op, args, caps, calls->options->exact);
-    if (!call.variant)
-        return no_variant(calls, op, args, err);
-    const at_prepare_in in = { .caps = caps,
-                               .constants = constants,
-                               .exact = calls->options->exact };
-    at_status status = at_prepare(call.variant, args, &in, &call.prepared, err);
+    if (o->tuning && o->tune)
+        status = at_tuning_learn(o->tuning, calls->device, &what, err);
+    if (status == AT_OK)
+        status =
+            at_tuning_choose(o->tuning, calls->device, &what, &call.variant, &call.prepared, err);
     if (status != AT_OK)
         return status;
     calls->list = at_grow(calls->list, calls->n, &calls->capacity, sizeof *calls->list);

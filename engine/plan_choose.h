@@ -17,7 +17,7 @@ typedef struct at_call {
 } at_call;
 
 typedef struct at_calls {
-    const at_device *device;
+    at_device *device;
     const at_plan_options *options;
     at_arena *arena; /* of the keys */
     at_call *list;
