@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 
-/* For each parameter the tensor that holds it; NONE: slices bring it. */
+/* For each parameter the tensor that holds it; NONE: slices bring it, or what it is a part of. */
 enum { NONE = -1 };
 
-/* How many rows of each parameter are slices with names of their own. */
+/* How many rows of each parameter are slices with names of their own, or parts of a joined one. */
 static int64_t *count_sliced_rows(at_params *store)
 {
     int count = at_params_count(store);
@@ -14,6 +14,8 @@ static int64_t *count_sliced_rows(at_params *store)
         const at_param *p = at_params_at(store, i);
         if (p->storage != p)
             rows[p->storage->index] += p->view.size[0];
+        for (int k = 0; k < p->n_parts; k++)
+            rows[p->parts[k]->index] += p->view.size[0];
     }
     return rows;
 }

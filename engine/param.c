@@ -128,20 +128,66 @@ at_param *at_params_slice(at_params *store, const char *name, at_param *storage,
     return p;
 }
 
+at_param *at_params_join(at_params *store, const char *name, at_param *const *parts, int n)
+{
+    at_view view = parts[0]->view;
+    at_param **own = at_arena_alloc(store->arena, (size_t)n * sizeof(at_param *));
+    own[0] = parts[0];
+    for (int i = 1; i < n; i++) {
+        at_view expected = parts[i]->view;
+        own[i] = parts[i];
+        view.size[1] += expected.size[1];
+        expected.size[1] = parts[0]->view.size[1];
+        AT_ASSERT(at_same_shape(&expected, &parts[0]->view) && expected.dtype == view.dtype,
+                  "%s: parts differ in more than their second axis", name);
+    }
+    view = at_view_of(view.dtype, view.rank, view.size);
+    at_param *p = append(store, name, view);
+    p->parts = own;
+    p->n_parts = n;
+    return p;
+}
+
+/* Bytes that follow from row 'row' of a dense parameter to the next. */
+static size_t row_bytes(const at_param *p)
+{
+    return at_view_bytes(&p->view) / (size_t)p->view.size[0];
+}
+
 void at_param_upload(at_params *store, at_param *p, const void *host)
 {
+    const char *from = host;
     AT_ASSERT(!p->storage->lent, "parameter %s is lent: it can only be read", p->name);
-    at_device_upload(store->device, p->view.data, host, at_view_bytes(&p->view));
+    if (!p->n_parts)
+        at_device_upload(store->device, p->view.data, host, at_view_bytes(&p->view));
+    for (int64_t r = 0; p->n_parts && r < p->view.size[0]; r++)
+        for (int i = 0; i < p->n_parts; i++) {
+            const size_t bytes = row_bytes(p->parts[i]);
+            char *to = (char *)p->parts[i]->view.data + (size_t)r * bytes;
+            at_device_upload(store->device, to, from, bytes);
+            from += bytes;
+        }
     at_param_touch(p);
 }
 
 void at_param_download(at_params *store, const at_param *p, void *host)
 {
-    at_device_download(store->device, host, p->view.data, at_view_bytes(&p->view));
+    char *to = host;
+    if (!p->n_parts)
+        at_device_download(store->device, host, p->view.data, at_view_bytes(&p->view));
+    for (int64_t r = 0; p->n_parts && r < p->view.size[0]; r++)
+        for (int i = 0; i < p->n_parts; i++) {
+            const size_t bytes = row_bytes(p->parts[i]);
+            const char *from = (const char *)p->parts[i]->view.data + (size_t)r * bytes;
+            at_device_download(store->device, to, from, bytes);
+            to += bytes;
+        }
 }
 
 void at_param_touch(at_param *p)
 {
+    for (int i = 0; i < p->n_parts; i++)
+        p->parts[i]->storage->version++;
     p->storage->version++;
 }
 

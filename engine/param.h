@@ -18,7 +18,9 @@ typedef struct at_param {
     struct at_param *storage; /* the parameter this one is a slice of; itself otherwise */
     uint64_t version;         /* of a storage: counts changes of any slice; at_param_version() */
     bool trainable;
-    bool lent;     /* of a storage: its memory is somebody else's and only read */
+    bool lent;                     /* of a storage: its memory is somebody else's and only read */
+    struct at_param *const *parts; /* of a joined one: it has no memory of its own */
+    int n_parts;
     int32_t index; /* order in the store */
 } at_param;
 
@@ -39,6 +41,11 @@ at_param *at_params_lend(at_params *store, const char *name, at_dtype dtype, int
 /* A slice of whole rows (first axis) of 'storage': rows [first, first + n). */
 at_param *at_params_slice(at_params *store, const char *name, at_param *storage, int64_t first,
                           int64_t n);
+
+/* The name of parameters that lie side by side on their second axis: a weight that files have as
+ * one and that is computed from in parts. Only its contents can be read and written; graphs use the
+ * parts, which the store holds too. */
+at_param *at_params_join(at_params *store, const char *name, at_param *const *parts, int n);
 
 void at_param_upload(at_params *store, at_param *p, const void *host);
 void at_param_download(at_params *store, const at_param *p, void *host);
