@@ -8,12 +8,13 @@
 #include "cli/command.h"
 #include "cli/json.h"
 #include "cli/peaks.h"
+#include "cli/shapes.h"
 #include "engine/bench.h"
 #include "kernels/ops.h"
 
 typedef struct options {
     at_device_options device;
-    const char *name, *op, *shape, *dtype, *variant; /* name: of the device */
+    const char *name, *op, *shape, *shapes, *dtype, *variant; /* name: of the device */
     double seconds;
     bool json, quick;
 } options;
@@ -31,6 +32,7 @@ typedef struct session {
     at_error no_gpu; /* why there is none, if it should be said */
     at_machine machine;
     at_dtype dtype;
+    at_shapes shapes;
     request *requests;
     int n_requests, n_failed;
     at_json_writer json; /* the document, in its results while ops are timed */
@@ -44,6 +46,8 @@ static at_parsed parse(options *o, int argc, char **argv)
         { "--op", AT_OPTION_TEXT, &o->op, 0, 0, "OP", "only this op (checkop --list names them)" },
         { "--shape", AT_OPTION_TEXT, &o->shape, 0, 0, "TEXT",
           "one shape of OP, such as \"x=2,128,128,320 kind=silu\"" },
+        { "--shapes", AT_OPTION_TEXT, &o->shapes, 0, 0, "FILE",
+          "the shapes of a file, a line \"OP SHAPE\" each, instead of the models'" },
         { "--dtype", AT_OPTION_TEXT, &o->dtype, 0, 0, "TYPE",
           "f32, bf16 or f16; else the one that is faster here" },
         { "--variant", AT_OPTION_TEXT, &o->variant, 0, 0, "NAME",
@@ -92,6 +96,8 @@ static at_status check_names(const options *o, at_error *err)
         return at_fail(err, AT_NOT_FOUND, "there is no op '%s'", o->op);
     if (o->shape && !o->op)
         return at_fail(err, AT_INVALID, "--shape goes with --op");
+    if (o->shape && o->shapes)
+        return at_fail(err, AT_INVALID, "--shape and --shapes do not go together");
     if (o->dtype &&
         (at_dtype_named(o->dtype) == AT_NONE || !at_dtype_is_float(at_dtype_named(o->dtype))))
         return at_fail(err, AT_INVALID, "'%s' is not a floating element type: f32, bf16, f16",
@@ -135,8 +141,10 @@ static bool soon_done(const session *s, const request *r)
 static at_status collect(session *s, at_error *err)
 {
     int rows = 0;
-    at_status status = AT_OK;
-    while (at_bench_shape_at(rows))
+    at_status status = at_shapes_read(&s->shapes, s->o->shapes, err);
+    if (status != AT_OK)
+        return status;
+    while (at_shapes_at(&s->shapes, rows))
         rows++;
     s->requests = calloc((size_t)rows + 1, sizeof *s->requests);
     if (!s->requests)
@@ -144,7 +152,7 @@ static at_status collect(session *s, at_error *err)
     if (s->o->shape)
         return add(s, at_op_named(s->o->op), "", s->o->shape, err);
     for (int i = 0; i < rows; i++) {
-        const at_bench_shape *shape = at_bench_shape_at(i);
+        const at_bench_shape *shape = at_shapes_at(&s->shapes, i);
         if (!wanted(s, shape))
             continue;
         at_status added = add(s, at_op_named(shape->op), shape->where, shape->text, err);
@@ -328,6 +336,7 @@ int at_command_bench(int argc, char **argv)
     at_status status = run(&s, &err);
     at_json_writer_free(&s.json);
     free(s.requests);
+    at_shapes_free(&s.shapes);
     at_device_close(s.device);
     if (status != AT_OK)
         return at_unable("bench", &err);

@@ -6,10 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/checkpoint_hdf5.h"
-#include "engine/checksum.h"
 #include "engine/cuda_libraries.h"
-#include "runtime/picture.h"
 
 #if !defined(AT_HAS_ONEDNN)
 static void describe_onednn(at_library *out)
@@ -29,31 +26,10 @@ static void describe_openmp(at_library *out)
              clang || gcc ? "the team of threads" : "plain threads");
 }
 
-static void describe_hdf5(at_library *out)
-{
-    at_hdf5_version(out->version, sizeof out->version);
-    snprintf(out->detail, sizeof out->detail, "the checkpoint store");
-}
-
-static void describe_xxhash(at_library *out)
-{
-    at_checksum_version(out->version, sizeof out->version);
-    snprintf(out->detail, sizeof out->detail, "checksums of the checkpoint store: XXH3");
-}
-
 static void describe_libc(at_library *out)
 {
     snprintf(out->version, sizeof out->version, "%s", gnu_get_libc_version());
     snprintf(out->detail, sizeof out->detail, "the C library");
-}
-
-static void describe_picture_library(at_library *out, const at_picture_library *p)
-{
-    out->name = p->name;
-    if (p->version)
-        p->version(out->version, sizeof out->version);
-    snprintf(out->detail, sizeof out->detail, "%s%s", p->version ? "" : "not in this build: no ",
-             p->use);
 }
 
 /* Where torch's wheels and other installations of CUDA may lie. */
@@ -106,7 +82,9 @@ static const struct {
     { "oneDNN", describe_onednn },
 #endif
     { "OpenMP", describe_openmp },   { "glibc", describe_libc },
-    { "HDF5", describe_hdf5 },       { "xxHash", describe_xxhash },
+#if defined(AT_HAS_FILES)
+    { "HDF5", at_library_hdf5 },     { "xxHash", at_library_xxhash },
+#endif
 };
 
 bool at_library_about(at_library *out, int i)
@@ -118,8 +96,8 @@ bool at_library_about(at_library *out, int i)
         libraries[i].describe(out);
     } else if (cuda >= 0 && cuda < AT_CUDA_LIBRARY_COUNT) {
         describe_cuda_library(out, (at_cuda_library_id)cuda);
-    } else if (cuda >= 0 && at_picture_library_at(cuda - AT_CUDA_LIBRARY_COUNT)) {
-        describe_picture_library(out, at_picture_library_at(cuda - AT_CUDA_LIBRARY_COUNT));
+    } else if (cuda >= 0) {
+        at_library_picture(out, cuda - AT_CUDA_LIBRARY_COUNT);
     }
     return out->name != NULL;
 }

@@ -16,5 +16,10 @@ bool at_library_about(at_library *out, int i); /* false past the end */
 
 /* In library_onednn.c, which is there when oneDNN is. */
 void at_library_onednn(at_library *out);
+/* In library_files.c, which is there when checkpoints and pictures are; library_no_files.c knows of
+ * no library for pictures. */
+void at_library_hdf5(at_library *out);
+void at_library_xxhash(at_library *out);
+void at_library_picture(at_library *out, int i); /* leaves 'out' as it is past the end */
 
 #endif

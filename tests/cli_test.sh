@@ -110,6 +110,14 @@ refused "'f12'" bench ops --op unary --dtype f12
 refused "'i32'" bench ops --op unary --dtype i32
 refused "unary has no variant 'nonsense'" bench ops --op unary --variant nonsense
 refused "--shape goes with --op" bench ops --shape "x=2,2 kind=silu"
+refused "do not go together" bench ops --op unary --shape "x=2,2 kind=silu" --shapes "$0"
+refused "no-such-file" bench ops --shapes "$scratch/no-such-file"
+refused "there is no op" bench ops --shapes "$0"
+printf '# two rows\n\nunary x=3,64 kind=silu\n  layer_norm\tx=5,64 gamma=64 beta=64 eps=1e-5\r\n' >"$scratch/shapes"
+expect 0 bench ops --shapes "$scratch/shapes" --json "${quick[@]}"
+is_json '[(r["op"], r["shape"]) for r in d["results"]] == [("unary", "x=3,64 kind=silu"), ("layer_norm", "x=5,64 gamma=64 beta=64 eps=1e-5")]'
+printf 'unary x=3,64 kind=silu\nunary\0x=2,2\n' >"$scratch/shapes"
+refused "is not a text" bench ops --shapes "$scratch/shapes"
 refused "--seconds" bench ops --op unary --seconds -1
 refused "input x is missing" bench ops --op unary --shape "kind=silu"
 refused "no input or attribute 'q'" bench ops --op unary --shape "q=2,2"
