@@ -81,6 +81,9 @@ typedef struct check_bench_options {
 int check_bench(const check_bench_options *o);
 /* The same for a device that cannot be timed: what its variants must move and compute. */
 int check_model(const check_bench_options *o, const at_caps *caps);
+/* The values of c->device's variants at those shapes, against its naive variants or the
+ * processor's best. Returns the exit status of the program. */
+int check_large(at_check *c, const check_bench_options *o);
 
 void check_fail(at_check *c, const char *fmt, ...) AT_PRINTF(2, 3);
 

@@ -26,7 +26,7 @@ static const struct {
 
 typedef struct options {
     const char *op, *isa, *text, *dtype, *device;
-    bool list, gradients, bench, help;
+    bool list, gradients, bench, large, help;
     at_check check;
 } options;
 
@@ -38,6 +38,8 @@ static int usage(FILE *out)
           "  --gradients      gradients of every op against finite differences in f64\n"
           "  --bench          how fast every variant is at the models' shapes, or at --case;\n"
           "                   emulated: what it must move and compute\n"
+          "  --large          on a device: the models' shapes, or --case, held against its naive\n"
+          "                   variants or the cpu's best\n"
           "  --device NAME    cpu; cuda, or emulated, by the program checkop_NAME\n"
           "  --isa LEVEL      use nothing beyond plain, avx2, avx512, avx512_bf16, amx\n"
           "  --variant TEXT   only variants whose name contains TEXT\n"
@@ -58,6 +60,7 @@ static bool take_flag(options *o, const char *arg)
     } flags[] = { { "--list", &o->list },
                   { "--gradients", &o->gradients },
                   { "--bench", &o->bench },
+                  { "--large", &o->large },
                   { "--help", &o->help } };
     for (size_t i = 0; i < AT_COUNT(flags); i++)
         if (!strcmp(arg, flags[i].name))
@@ -196,7 +199,8 @@ static int run_elsewhere(const char *device, char **argv)
     return 2;
 }
 
-static int bench(options *o)
+/* What looks at the models' shapes, not at the cases. */
+static int look_at_shapes(options *o)
 {
     const check_bench_options b = { .op = o->op,
                                     .text = o->text,
@@ -205,7 +209,7 @@ static int bench(options *o)
                                     .variant = o->check.only_variant };
     if (!o->check.device)
         return check_bench(&b);
-    int status = check_model(&b, &o->check.caps);
+    int status = o->large ? check_large(&o->check, &b) : check_model(&b, &o->check.caps);
     at_device_close(o->check.device);
     return status;
 }
@@ -225,16 +229,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "checkop: %s\n", err.text);
         return 2;
     }
-    if (o.check.device && o.gradients) {
-        fputs("checkop: --gradients is for the cpu\n", stderr);
+    if (o.check.device ? o.gradients : o.large) {
+        fprintf(stderr, "checkop: %s\n",
+                o.large ? "--large goes with a --device that is not the cpu"
+                        : "--gradients is for the cpu");
         return 2;
     }
     if (o.list) {
         list_ops(&o);
         return 0;
     }
-    if (o.bench)
-        return bench(&o);
+    if (o.bench || o.large)
+        return look_at_shapes(&o);
     printf("checkop: seed %llu\n", (unsigned long long)o.check.seed);
     run_ops(&o);
     at_device_close(o.check.device);
