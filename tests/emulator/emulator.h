@@ -31,9 +31,20 @@ typedef enum at_emu_order {
  * which shows a buffer that is refilled while others still read it. */
 typedef enum at_emu_async { AT_EMU_LAZY, AT_EMU_EAGER, AT_EMU_ASYNC_COUNT } at_emu_async;
 
+/* How the streams of a captured graph are interleaved when it is replayed: as they were enqueued;
+ * or one stream runs as far as its waits allow before the next is looked at, and what it does not
+ * wait for comes late. A missing wait shows in one of the last two. */
+typedef enum at_emu_streams {
+    AT_EMU_STREAMS_ENQUEUED,
+    AT_EMU_STREAMS_FIRST_AHEAD, /* the first is the one that began the capture */
+    AT_EMU_STREAMS_FIRST_LATE,
+    AT_EMU_STREAMS_COUNT
+} at_emu_streams;
+
 typedef struct at_emu_settings {
     at_emu_order order;
     at_emu_async async;
+    at_emu_streams streams;
     uint64_t seed;
     bool float_atomics; /* allowed; else a fault, for their sum depends on the order */
     bool quiet;         /* faults are not printed, only returned */

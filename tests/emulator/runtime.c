@@ -1,7 +1,8 @@
 /* runtime.c -- the host's side: CUDA's runtime calls, on the emulated device.
  *
  * Work happens when it is enqueued, unless its stream is being captured: then it becomes a node of
- * a graph, with its arguments, and happens at each replay, in the order in which it was enqueued.
+ * a graph, with its arguments, and happens at each replay, in the order in which it was enqueued or
+ * in another that the waits between streams allow (at_emu_streams).
  * A fault does not poison the context as on a device: the next call starts afresh. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 enum { FUNCTIONS_MAX = 1024, ARGS_ALIGN = 128, STREAMS_MAX = 16 };
 
-typedef enum node_kind { NODE_KERNEL, NODE_COPY, NODE_SET, NODE_CALL } node_kind;
+typedef enum node_kind { NODE_KERNEL, NODE_COPY, NODE_SET, NODE_CALL, NODE_WAIT } node_kind;
 
 typedef struct node {
     node_kind kind;
@@ -22,6 +23,8 @@ typedef struct node {
     int value;
     at_emu_call_fn call;
     void *context; /* the node's own */
+    int stream;    /* of the capture */
+    int from;      /* of a wait: another one, whose first 'value' nodes must be done */
 } node;
 
 struct CUgraph_st {
@@ -38,12 +41,13 @@ struct CUgraphExec_st {
 struct CUstream_st {
     struct CUgraph_st *capture;
     int issued, joined; /* while captured: how much there is, how much another stream waits for */
+    int index, nodes;   /* and which stream of the capture it is, how many nodes it has */
 };
 
 struct CUevent_st {
     struct CUgraph_st *capture;
     cudaStream_t from;
-    int issued;
+    int issued, nodes;
     double ms;
 };
 
@@ -264,6 +268,7 @@ static cudaError_t do_node(const node *n)
     case NODE_COPY: do_copy(n); break;
     case NODE_SET: do_set(n); break;
     case NODE_CALL: n->call(n->context); break;
+    case NODE_WAIT: break;
     }
     return cudaSuccess;
 }
@@ -288,6 +293,7 @@ static cudaError_t add_node(cudaStream_t s, const node *n)
     }
     node *own = &g->nodes[g->count];
     *own = *n;
+    own->stream = s->index;
     if (n->kind == NODE_KERNEL)
         own->kernel.args = own_copy(n->kernel.args, n->kernel.args_bytes);
     if (n->kind == NODE_CALL)
@@ -295,7 +301,8 @@ static cudaError_t add_node(cudaStream_t s, const node *n)
     if ((n->kind == NODE_KERNEL && !own->kernel.args) || (n->kind == NODE_CALL && !own->context))
         return done(cudaErrorMemoryAllocation);
     g->count++;
-    s->issued++;
+    s->nodes++;
+    s->issued += n->kind != NODE_WAIT;
     return cudaSuccess;
 }
 
@@ -440,6 +447,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     event->capture = stream ? stream->capture : NULL;
     event->from = stream;
     event->issued = stream ? stream->issued : 0;
+    event->nodes = stream ? stream->nodes : 0;
     return cudaSuccess;
 }
 
@@ -458,6 +466,8 @@ static cudaError_t take_part(struct CUgraph_st *g, cudaStream_t stream)
 {
     if (g->n_streams == STREAMS_MAX)
         return cudaErrorUnknown;
+    stream->index = g->n_streams;
+    stream->nodes = 0;
     g->streams[g->n_streams++] = stream;
     stream->capture = g;
     stream->issued = 1; /* the fork itself must be joined */
@@ -474,7 +484,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
         return done(cudaErrorStreamCaptureUnsupported);
     if (event->from != stream && event->from->joined < event->issued)
         event->from->joined = event->issued;
-    return stream->capture ? cudaSuccess : done(take_part(event->capture, stream));
+    cudaError_t status = stream->capture ? cudaSuccess : take_part(event->capture, stream);
+    if (status != cudaSuccess || event->from == stream)
+        return done(status);
+    return add_node(
+        stream, &(node){ .kind = NODE_WAIT, .from = event->from->index, .value = event->nodes });
 }
 
 /* --- graphs ----------------------------------------------------------------------------------- */
@@ -521,16 +535,48 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
     return cudaSuccess;
 }
 
+/* How far each stream of a replay has come: nodes done, and where in the graph to look on. */
+typedef struct replay {
+    const struct CUgraph_st *graph;
+    int done[STREAMS_MAX], at[STREAMS_MAX];
+} replay;
+
+/* Runs the first 'count' nodes of a stream, and of others what they wait for. A wait is always for
+ * what was enqueued before it, so that no stream is entered for more than it is at already. */
+static cudaError_t run_ahead(replay *r, int stream, int count)
+{
+    cudaError_t status = cudaSuccess;
+    while (status == cudaSuccess && r->done[stream] < count && r->at[stream] < r->graph->count) {
+        const node *n = &r->graph->nodes[r->at[stream]++];
+        if (n->stream != stream)
+            continue;
+        status = n->kind == NODE_WAIT ? run_ahead(r, n->from, n->value) : do_node(n);
+        r->done[stream]++;
+    }
+    return status;
+}
+
+static cudaError_t run_streams(const struct CUgraph_st *g)
+{
+    replay r = { .graph = g };
+    cudaError_t status = cudaSuccess;
+    bool ahead = at_emu_now.settings.streams == AT_EMU_STREAMS_FIRST_AHEAD;
+    for (int i = 0; i < g->n_streams && status == cudaSuccess; i++)
+        status = run_ahead(&r, ahead ? i : g->n_streams - 1 - i, g->count);
+    return status;
+}
+
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 {
+    const struct CUgraph_st *g = exec->graph;
+    cudaError_t status = cudaSuccess;
     if (stream && stream->capture)
         return done(cudaErrorStreamCaptureUnsupported);
-    for (int i = 0; i < exec->graph->count; i++) {
-        cudaError_t status = do_node(&exec->graph->nodes[i]);
-        if (status != cudaSuccess)
-            return done(status);
-    }
-    return cudaSuccess;
+    if (at_emu_now.settings.streams != AT_EMU_STREAMS_ENQUEUED)
+        return done(run_streams(g));
+    for (int i = 0; i < g->count && status == cudaSuccess; i++)
+        status = do_node(&g->nodes[i]);
+    return done(status);
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
