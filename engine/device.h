@@ -11,6 +11,15 @@
 
 typedef struct at_device at_device;
 
+/* Where a node's work is enqueued: what is on one lane runs in order, lanes run side by side and
+ * wait for each other where it is said. */
+typedef enum at_lane {
+    AT_LANE_COMPUTE,    /* the device's own stream; begins and ends every run */
+    AT_LANE_COPY,       /* moves of data that computing need not wait for */
+    AT_LANE_COLLECTIVE, /* what several devices do together */
+    AT_LANE_COUNT
+} at_lane;
+
 typedef struct at_device_options {
     const char *isa; /* cpu: use nothing beyond this instruction set; NULL: all there is */
     int threads;     /* cpu: 0 = one per physical core */
@@ -48,6 +57,13 @@ typedef struct at_device_api {
     at_status (*capture_end)(at_device *d, void **captured, at_error *err);
     at_status (*replay)(at_device *d, void *captured, at_error *err);
     void (*capture_free)(at_device *d, void *captured);
+    /* Lanes; NULL where all are one, and work is done in the order of nodes. A mark stands behind
+     * what was enqueued on a lane when it was set; another lane's next work waits for it. */
+    at_status (*lane_stream)(at_device *d, at_lane lane, at_stream *stream, at_error *err);
+    at_status (*mark_new)(at_device *d, void **mark, at_error *err);
+    void (*mark_free)(at_device *d, void *mark);
+    at_status (*mark_set)(at_device *d, at_lane lane, void *mark, at_error *err);
+    at_status (*mark_await)(at_device *d, at_lane lane, void *mark, at_error *err);
     /* The first failure since it was asked last of the functions above that return none, and of
      * work that was enqueued: AT_OK if there was none. NULL: they cannot fail. */
     at_status (*check)(at_device *d, at_error *err);

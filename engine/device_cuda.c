@@ -2,7 +2,8 @@
  *
  * It lives in the device's primary context, which CUDA's run-time library, cuBLASLt and the torch
  * of an embedding program share. Each function pushes that context and pops it again, so that what
- * was current to the calling thread is current afterwards. All work goes to one stream of our own.
+ * was current to the calling thread is current afterwards. All work goes to one stream of our own;
+ * another lane of a plan has a stream that is made when it is first asked for.
  *
  * What is copied passes through two pinned windows: while the device reads one, the host fills the
  * other. An upload returns when its last byte is in a window, not when it has arrived; the caller
@@ -41,6 +42,7 @@ typedef struct cuda {
     at_cu_device device;
     at_cu_context context;
     at_cu_stream stream;
+    at_cu_stream lanes[AT_LANE_COUNT]; /* beside it; NULL until asked for */
     window windows[WINDOWS];
     int current;        /* the window that uploads are put into */
     size_t granularity; /* of mapped memory */
@@ -230,6 +232,9 @@ static void clear_out(cuda *c)
         if (w->host)
             good(c, c->driver.host_free(w->host), "freeing pinned memory");
     }
+    for (int k = 0; k < AT_LANE_COUNT; k++)
+        if (c->lanes[k])
+            good(c, c->driver.stream_destroy(c->lanes[k]), "freeing a lane's stream");
     if (c->stream)
         good(c, c->driver.stream_destroy(c->stream), "freeing the stream");
 }
@@ -562,6 +567,9 @@ static void cuda_wait(at_device *d)
     if (good(c, c->driver.stream_wait(c->stream), "the work on the stream"))
         for (int i = 0; i < WINDOWS; i++)
             c->windows[i].used = 0;
+    for (int k = 0; k < AT_LANE_COUNT; k++)
+        if (c->lanes[k])
+            good(c, c->driver.stream_wait(c->lanes[k]), "the work on a lane");
     pop(c);
 }
 
@@ -641,6 +649,83 @@ static void cuda_capture_free(at_device *d, void *captured)
         pop(c);
 }
 
+/* --- lanes ------------------------------------------------------------------------------------ */
+
+static at_cu_stream stream_of(const cuda *c, at_lane lane)
+{
+    at_cu_stream stream = lane == AT_LANE_COMPUTE ? c->stream : c->lanes[lane];
+    AT_ASSERT(stream, "lane %d has no stream", (int)lane);
+    return stream;
+}
+
+static at_status cuda_lane_stream(at_device *d, at_lane lane, at_stream *stream, at_error *err)
+{
+    cuda *c = d->own;
+    if (lane != AT_LANE_COMPUTE && !c->lanes[lane]) {
+        at_status status = begin_call(d, err);
+        if (status != AT_OK)
+            return status;
+        status = at_cuda_check(&c->driver,
+                               c->driver.stream_create(&c->lanes[lane], AT_CU_STREAM_NON_BLOCKING),
+                               err, "making a lane's stream");
+        pop(c);
+        if (status != AT_OK) {
+            c->lanes[lane] = NULL;
+            return status;
+        }
+    }
+    *stream = (at_stream){ AT_CUDA, 0, stream_of(c, lane) };
+    return AT_OK;
+}
+
+static at_status cuda_mark_new(at_device *d, void **mark, at_error *err)
+{
+    cuda *c = d->own;
+    *mark = NULL;
+    at_status status = begin_call(d, err);
+    if (status != AT_OK)
+        return status;
+    status = at_cuda_check(&c->driver, c->driver.event_create(mark, AT_CU_EVENT_DISABLE_TIMING),
+                           err, "making a lane's event");
+    pop(c);
+    if (status != AT_OK)
+        *mark = NULL;
+    return status;
+}
+
+static void cuda_mark_free(at_device *d, void *mark)
+{
+    cuda *c = d->own;
+    bool pushed = push(c);
+    good(c, c->driver.event_destroy(mark), "freeing a lane's event");
+    if (pushed)
+        pop(c);
+}
+
+static at_status cuda_mark_set(at_device *d, at_lane lane, void *mark, at_error *err)
+{
+    cuda *c = d->own;
+    at_status status = begin_call(d, err);
+    if (status != AT_OK)
+        return status;
+    status = at_cuda_check(&c->driver, c->driver.event_record(mark, stream_of(c, lane)), err,
+                           "recording a lane's event");
+    pop(c);
+    return status;
+}
+
+static at_status cuda_mark_await(at_device *d, at_lane lane, void *mark, at_error *err)
+{
+    cuda *c = d->own;
+    at_status status = begin_call(d, err);
+    if (status != AT_OK)
+        return status;
+    status = at_cuda_check(&c->driver, c->driver.stream_wait_event(stream_of(c, lane), mark, 0),
+                           err, "making a lane wait for another");
+    pop(c);
+    return status;
+}
+
 const at_device_api at_device_cuda = {
     .name = "cuda",
     .workspace_bytes = AT_WORKSPACE_MAX,
@@ -662,5 +747,10 @@ const at_device_api at_device_cuda = {
     .capture_end = cuda_capture_end,
     .replay = cuda_replay,
     .capture_free = cuda_capture_free,
+    .lane_stream = cuda_lane_stream,
+    .mark_new = cuda_mark_new,
+    .mark_free = cuda_mark_free,
+    .mark_set = cuda_mark_set,
+    .mark_await = cuda_mark_await,
     .check = cuda_check_failed,
 };

@@ -430,6 +430,74 @@ static void replays_keep_the_order(void **state)
     at_device_close(d);
 }
 
+/* --- lanes ------------------------------------------------------------------------------------ */
+
+static void launch_on(const at_stream *stream, int value)
+{
+    union {
+        void *found;
+        cuda_stub_launch_fn *launch;
+    } call = { symbol("cuda_stub_launch") };
+    assert_int_equal(call.launch(stream->native, value), AT_CUDA_SUCCESS);
+}
+
+typedef enum lane_end { JOINED, LEFT } lane_end;
+
+/* 1, beside it 2, then 3, which does not wait for 2 if that is left. */
+static at_status fork_and_join(at_device *d, void *const marks[2], lane_end end, at_error *err)
+{
+    at_stream compute, copy;
+    const at_device_api *api = d->api;
+    assert_int_equal(api->lane_stream(d, AT_LANE_COMPUTE, &compute, err), AT_OK);
+    assert_int_equal(api->lane_stream(d, AT_LANE_COPY, &copy, err), AT_OK);
+    assert_ptr_equal(compute.native, d->stream.native);
+    assert_ptr_not_equal(copy.native, d->stream.native);
+    at_status status = api->mark_set(d, AT_LANE_COMPUTE, marks[0], err);
+    launch_on(&compute, 1);
+    if (status == AT_OK)
+        status = api->mark_await(d, AT_LANE_COPY, marks[0], err);
+    launch_on(&copy, 2);
+    if (status == AT_OK)
+        status = api->mark_set(d, AT_LANE_COPY, marks[1], err);
+    if (status == AT_OK && end == JOINED)
+        status = api->mark_await(d, AT_LANE_COMPUTE, marks[1], err);
+    launch_on(&compute, 3);
+    return status;
+}
+
+static void a_capture_holds_all_lanes_that_are_joined(void **state)
+{
+    cuda_stub *s = stub();
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_error err = { 0 };
+    void *marks[2], *captured;
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(api.mark_new(d, &marks[i], &err), AT_OK);
+    assert_int_equal(fork_and_join(d, marks, JOINED, &err), AT_OK);
+    at_device_wait(d);
+    assert_int_equal(s->logged, 3);
+    assert_int_equal(api.capture_begin(d, &err), AT_OK);
+    assert_int_equal(fork_and_join(d, marks, JOINED, &err), AT_OK);
+    assert_int_equal(api.capture_end(d, &captured, &err), AT_OK);
+    at_device_wait(d);
+    assert_int_equal(s->logged, 3); /* nothing of it ran */
+    assert_int_equal(api.replay(d, captured, &err), AT_OK);
+    at_device_wait(d);
+    assert_int_equal(s->logged, 6);
+    api.capture_free(d, captured);
+    assert_int_equal(api.capture_begin(d, &err), AT_OK);
+    assert_int_equal(fork_and_join(d, marks, LEFT, &err), AT_OK);
+    assert_int_equal(api.capture_end(d, &captured, &err), AT_DEVICE);
+    is_sentence(&err, "cuda: ending a capture failed with an error without a name (904)");
+    assert_null(captured);
+    for (int i = 0; i < 2; i++)
+        api.mark_free(d, marks[i]);
+    all_went_well(d);
+    at_device_close(d);
+}
+
 /* --- failures --------------------------------------------------------------------------------- */
 
 static void a_failure_is_kept_until_somebody_asks(void **state)
@@ -463,6 +531,22 @@ static void a_failure_is_kept_until_somebody_asks(void **state)
     at_device_close(d);
 }
 
+/* A lane beside the compute lane, which waits for it. True if a failure was told. */
+static bool work_on_lanes(at_device *d)
+{
+    at_error err;
+    at_stream copy;
+    void *mark = NULL;
+    const at_device_api *api = d->api;
+    bool told = api->lane_stream(d, AT_LANE_COPY, &copy, &err) != AT_OK ||
+                api->mark_new(d, &mark, &err) != AT_OK ||
+                api->mark_set(d, AT_LANE_COMPUTE, mark, &err) != AT_OK ||
+                api->mark_await(d, AT_LANE_COPY, mark, &err) != AT_OK;
+    if (mark)
+        api->mark_free(d, mark);
+    return told;
+}
+
 /* A little of everything; gives up at the first failure. True if one was told. */
 static bool work(at_device *d, unsigned char *data, size_t bytes)
 {
@@ -476,7 +560,7 @@ static bool work(at_device *d, unsigned char *data, size_t bytes)
         at_device_download(d, data, memory, bytes);
     }
     told = !memory || at_device_arena(d, MIB, &arena, &err) != AT_OK ||
-           at_device_arena(d, (size_t)5 * MIB, &arena, &err) != AT_OK;
+           at_device_arena(d, (size_t)5 * MIB, &arena, &err) != AT_OK || work_on_lanes(d);
     if (!told && d->api->capture_begin(d, &err) == AT_OK) {
         told = d->api->capture_end(d, &captured, &err) != AT_OK ||
                d->api->replay(d, captured, &err) != AT_OK;
@@ -647,6 +731,7 @@ int main(void)
         WITH_STUB(copies_of_every_size_arrive),
         WITH_STUB(what_was_current_stays_current),
         WITH_STUB(replays_keep_the_order),
+        WITH_STUB(a_capture_holds_all_lanes_that_are_joined),
         WITH_STUB(a_failure_is_kept_until_somebody_asks),
         WITH_STUB(whichever_call_fails_it_is_told_and_nothing_leaks),
         cmocka_unit_test(a_real_device_does_the_same),

@@ -21,7 +21,8 @@ AT_API at_cu_result cuda_stub_launch(at_cu_stream stream, int value);
 
 /* --- state ------------------------------------------------------------------------------------ */
 
-enum { QUEUE_MAX = 1024, GRAPH_MAX = 64, CONTEXTS_MAX = 16, CAPTURE_FORBIDS = 900 };
+enum { QUEUE_MAX = 1024, GRAPH_MAX = 64, CONTEXTS_MAX = 16 };
+enum { CAPTURE_FORBIDS = 900, UNJOINED = 904 };
 
 typedef enum kind { MEMORY, PINNED, RANGE, HANDLE, MAPPING, STREAM, EVENT, GRAPH, EXEC } kind;
 
@@ -40,12 +41,15 @@ typedef struct object {
     size_t bytes;
     bool mapped;        /* HANDLE */
     long long recorded; /* EVENT: how much of the queue was issued */
+    struct object *of;  /* EVENT recorded in a capture: its stream; NULL: in none */
+    bool taking_part;   /* STREAM: in the capture */
+    int work, joined;   /* the same: how much, how much of it others wait for; EVENT: how much */
     work items[GRAPH_MAX];
     int count; /* GRAPH, EXEC */
 } object;
 
 static cuda_stub s = { .devices = 1, .version = 13000, .sm = 90 };
-static object *objects, *capture;
+static object *objects, *capture, *origin;
 static work queue[QUEUE_MAX];
 static long long issued, done;
 static at_cu_context contexts[CONTEXTS_MAX];
@@ -142,12 +146,14 @@ static void run_until(long long ticket)
 
 static at_cu_result enqueue(at_cu_stream stream, work w)
 {
-    if (!find(STREAM, stream))
+    object *o = find(STREAM, stream);
+    if (!o)
         return misuse("work for what is no stream");
-    if (capture) {
+    if (o->taking_part) {
         if (capture->count == GRAPH_MAX)
             return misuse("too much work in a graph");
         capture->items[capture->count++] = w;
+        o->work++;
         return AT_CUDA_SUCCESS;
     }
     if (issued - done == QUEUE_MAX)
@@ -545,9 +551,42 @@ at_cu_result cuEventRecord(at_cu_event event, at_cu_stream stream)
     object *o = find(EVENT, event);
     if (result != AT_CUDA_SUCCESS)
         return result;
-    if (!o || !find(STREAM, stream))
+    object *from = find(STREAM, stream);
+    if (!o || !from)
         return misuse("recording what is no event");
     o->recorded = issued;
+    o->of = from->taking_part ? from : NULL;
+    o->work = from->work;
+    return AT_CUDA_SUCCESS;
+}
+
+/* Takes a stream into a capture. What it has to wait for is a part of it that others must join. */
+static void take_part(object *stream)
+{
+    stream->taking_part = true;
+    stream->work = 1;
+    stream->joined = 0;
+}
+
+/* The queue is in order, so a stream waits by itself; in a capture it is said who joins whom. */
+at_cu_result cuStreamWaitEvent(at_cu_stream stream, at_cu_event event, unsigned flags)
+{
+    at_cu_result result = failing_in_context();
+    object *o = find(STREAM, stream);
+    const object *e = find(EVENT, event);
+    if (result != AT_CUDA_SUCCESS)
+        return result;
+    if (!o || !e || flags)
+        return misuse("a stream waits for what is no event");
+    if (!e->of && o->taking_part)
+        return misuse("a captured stream waits for what is not captured");
+    if (e->of && !capture)
+        return misuse("a stream waits for what a capture left behind");
+    if (!e->of)
+        return AT_CUDA_SUCCESS;
+    if (!o->taking_part)
+        take_part(o);
+    e->of->joined = e->work > e->of->joined ? e->work : e->of->joined;
     return AT_CUDA_SUCCESS;
 }
 
@@ -573,15 +612,32 @@ at_cu_result cuStreamBeginCapture_v2(at_cu_stream stream, at_cu_capture mode)
     if (capture || !find(STREAM, stream) || mode != AT_CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
         return misuse("a capture that cannot begin");
     capture = make(GRAPH, NULL, 0);
+    origin = find(STREAM, stream);
+    take_part(origin);
     return AT_CUDA_SUCCESS;
+}
+
+/* True if the stream that began the capture is behind all the others. It ends their part. */
+static bool all_joined(void)
+{
+    bool all = true;
+    for (object *o = objects; o; o = o->next) {
+        if (o->kind != STREAM || !o->taking_part)
+            continue;
+        all = all && (o == origin || o->joined >= o->work);
+        o->taking_part = false;
+    }
+    return all;
 }
 
 /* A capture that fails ends without a graph. */
 at_cu_result cuStreamEndCapture(at_cu_stream stream, at_cu_graph *graph)
 {
     at_cu_result result = failing_in_context();
-    if (!capture || !find(STREAM, stream))
+    if (!capture || find(STREAM, stream) != origin)
         return misuse("a capture is ended that has not begun");
+    if (!all_joined() && result == AT_CUDA_SUCCESS)
+        result = UNJOINED;
     if (result == AT_CUDA_SUCCESS)
         *graph = capture;
     else

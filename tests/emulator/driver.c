@@ -240,6 +240,11 @@ at_cu_result cuStreamSynchronize(at_cu_stream stream)
     return result_of(cudaStreamSynchronize(stream));
 }
 
+at_cu_result cuStreamWaitEvent(at_cu_stream stream, at_cu_event event, unsigned flags)
+{
+    return result_of(cudaStreamWaitEvent(stream, event, flags));
+}
+
 at_cu_result cuEventCreate(at_cu_event *event, unsigned flags)
 {
     return result_of(cudaEventCreateWithFlags((cudaEvent_t *)event, flags));
