@@ -14,6 +14,7 @@ struct at_graph {
     at_tensor_info **tensors; /* [id - 1]; addresses stay */
     int n_tensors, tensors_capacity;
     const char *scope;
+    at_lane lane;
 };
 
 at_graph *at_graph_new(void)
@@ -176,7 +177,10 @@ void at_graph_append(at_graph *g, const at_op *op, void *args, uint32_t wanted)
         AT_ASSERT(false, "%s%s%s", g->scope, *g->scope ? ": " : "", err.text);
     g->nodes = at_grow(g->nodes, g->n_nodes, &g->nodes_capacity, sizeof *g->nodes);
     int node = g->n_nodes++;
-    g->nodes[node] = (at_node){ op, at_arena_alloc(g->arena, op->args_size), g->scope, false };
+    g->nodes[node] = (at_node){ .op = op,
+                                .args = at_arena_alloc(g->arena, op->args_size),
+                                .scope = g->scope,
+                                .lane = g->lane };
     make_outputs(g, node, args);
     memcpy(g->nodes[node].args, args, op->args_size);
 }
@@ -207,4 +211,10 @@ void at_graph_scope(at_graph *g, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     g->scope = at_arena_text(g->arena, text);
+}
+
+void at_graph_lane(at_graph *g, at_lane lane)
+{
+    AT_ASSERT(lane < AT_LANE_COUNT, "lane %d", (int)lane);
+    g->lane = lane;
 }

@@ -41,6 +41,7 @@ typedef struct at_node {
     void *args;        /* the op's struct; each view's tag is a tensor */
     const char *scope; /* where in the model, for profiles: "down.1.attn" */
     bool repeated;     /* computes again what the forward pass had */
+    at_lane lane;
 } at_node;
 
 AT_API at_graph *at_graph_new(void);
@@ -79,6 +80,9 @@ static inline at_tensor at_tensor_of(const at_view *v)
 
 /* Names what follows in profiles; "" to end. */
 AT_API void at_graph_scope(at_graph *g, const char *fmt, ...) AT_PRINTF(2, 3);
+/* The lane of the nodes appended next; it begins with the compute lane. The order of nodes stays
+ * what it says: lanes change when work is done, never a byte of it. */
+AT_API void at_graph_lane(at_graph *g, at_lane lane);
 
 /* --- looking at it ---------------------------------------------------------------------------- */
 

@@ -21,7 +21,7 @@ typedef struct placing {
 
 static bool alive_together(const at_block *a, const at_block *b)
 {
-    return a->first <= b->last && b->first <= a->last;
+    return a->first <= b->until[a->lane] && b->first <= a->until[b->lane];
 }
 
 /* The lowest gap between the placed blocks that live with 'i'. */

@@ -6,6 +6,7 @@
 
 #include "engine/arena.h"
 #include "engine/clock.h"
+#include "engine/lane_marks.h"
 #include "engine/layout.h"
 #include "engine/plan_choose.h"
 
@@ -19,12 +20,17 @@ typedef struct step {
     double seconds;
 } step;
 
+/* Nodes that touch a memory: the first, and the last of each lane. -1: none. */
+typedef struct use {
+    int first, last[AT_LANE_COUNT];
+} use;
+
 /* What a tensor's memory is. */
 typedef struct place {
     int block;    /* in the arena; -1: not there */
     void *memory; /* inputs, outputs, parameters */
     bool owned;
-    int first, last; /* nodes that touch it */
+    use use;
 } place;
 
 struct at_plan {
@@ -36,7 +42,9 @@ struct at_plan {
     step *steps;
     int n_steps;
     at_calls calls;
-    place *places; /* [id - 1] */
+    at_lanes *lanes;
+    at_lane_marks marks; /* with 'base' */
+    place *places;       /* [id - 1] */
     at_block *blocks;
     int n_blocks, blocks_capacity;
     at_plan_bytes bytes;
@@ -100,22 +108,61 @@ static at_status choose_all(at_plan *plan, at_error *err)
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-static void find_lifetimes(at_plan *plan)
+static at_lane lane_of(const at_plan *plan, int i)
+{
+    return plan->device->api->lane_stream ? plan->steps[i].node->lane : AT_LANE_COMPUTE;
+}
+
+/* The number of a tensor's memory among those that nodes touch: a storage's slices share one. */
+static int memory_of(const at_plan *plan, const at_tensor_info *base)
+{
+    return base->param ? at_graph_tensors(plan->graph) + base->param->storage->index
+                       : base->view.tag - 1;
+}
+
+/* Tells the lanes of every node, what it reads and what it writes. */
+static void find_waits(at_plan *plan)
+{
+    at_touch touches[AT_OPERANDS_MAX];
+    plan->lanes =
+        at_lanes_new(plan->n_steps, at_graph_tensors(plan->graph) + at_params_count(plan->params));
+    for (int i = 0; i < plan->n_steps; i++) {
+        const step *s = &plan->steps[i];
+        int n = 0;
+        for (int k = 0; k < s->node->op->n_operands; k++) {
+            const at_view *v = operand(s, k);
+            if (at_has(v))
+                touches[n++] = (at_touch){ memory_of(plan, base_of(plan, v->tag)),
+                                           s->node->op->operands[k].role != AT_IN };
+        }
+        at_lanes_add(plan->lanes, lane_of(plan, i), touches, n);
+    }
+    at_lanes_end(plan->lanes);
+}
+
+static use no_use(void)
+{
+    use u = { .first = -1 };
+    for (int k = 0; k < AT_LANE_COUNT; k++)
+        u.last[k] = -1;
+    return u;
+}
+
+static void find_uses(at_plan *plan)
 {
     int n = at_graph_tensors(plan->graph);
     plan->places = at_arena_alloc(plan->arena, (size_t)n * sizeof *plan->places);
     for (int i = 0; i < n; i++)
-        plan->places[i] = (place){ .block = -1, .first = -1, .last = -1 };
+        plan->places[i] = (place){ .block = -1, .use = no_use() };
     for (int i = 0; i < plan->n_steps; i++) {
         const step *s = &plan->steps[i];
         for (int k = 0; k < s->node->op->n_operands; k++) {
             const at_view *v = operand(s, k);
             if (!at_has(v))
                 continue;
-            place *p = &plan->places[base_of(plan, v->tag)->view.tag - 1];
-            if (p->first < 0)
-                p->first = i;
-            p->last = i;
+            use *u = &plan->places[base_of(plan, v->tag)->view.tag - 1].use;
+            u->first = u->first < 0 ? i : u->first;
+            u->last[lane_of(plan, i)] = i;
         }
     }
 }
@@ -125,12 +172,32 @@ static bool lives_in_arena(const at_tensor_info *t)
     return t->storage == AT_STORAGE_TEMP && !t->is_output;
 }
 
-static int new_block(at_plan *plan, size_t bytes, int first, int last)
+/* Alive from 'first', as long as the last nodes of 'u' need it and lanes have not joined them. */
+static at_block block_for(const at_plan *plan, size_t bytes, int first, const use *u)
+{
+    at_block b = { .bytes = bytes, .first = first, .last = first, .lane = lane_of(plan, first) };
+    for (int k = 0; k < AT_LANE_COUNT; k++) {
+        b.last = u->last[k] > b.last ? u->last[k] : b.last;
+        b.until[k] = at_lanes_until(plan->lanes, u->last, (at_lane)k);
+    }
+    return b;
+}
+
+static int new_block(at_plan *plan, size_t bytes, const use *u)
 {
     plan->blocks =
         at_grow(plan->blocks, plan->n_blocks, &plan->blocks_capacity, sizeof *plan->blocks);
-    plan->blocks[plan->n_blocks] = (at_block){ bytes, first, last, 0 };
+    plan->blocks[plan->n_blocks] = block_for(plan, bytes, u->first, u);
     return plan->n_blocks++;
+}
+
+/* True if node i is the last that needs it: all others are done when it begins. */
+static bool ends_with(const at_plan *plan, const use *u, int i)
+{
+    for (int k = 0; k < AT_LANE_COUNT; k++)
+        if (u->last[k] >= 0 && u->last[k] != i && !at_lanes_before(plan->lanes, u->last[k], i))
+            return false;
+    return true;
 }
 
 /* The input of step i whose memory output 'out' may take over: the first of its shape and type, if
@@ -152,7 +219,8 @@ static at_tensor_info *overlaid(const at_plan *plan, int i, int out)
             if (m != k && at_has(other) && base_of(plan, other->tag) == base)
                 whole = false;
         }
-        if (whole && lives_in_arena(base) && plan->places[base->view.tag - 1].last == i)
+        if (whole && lives_in_arena(base) &&
+            ends_with(plan, &plan->places[base->view.tag - 1].use, i))
             return base;
         return NULL;
     }
@@ -175,10 +243,11 @@ static void make_blocks(at_plan *plan)
             at_tensor_info *in = taken ? NULL : overlaid(plan, i, k);
             if (in) {
                 p->block = plan->places[in->view.tag - 1].block;
-                plan->blocks[p->block].last = p->last;
+                at_block *b = &plan->blocks[p->block];
+                *b = block_for(plan, b->bytes, b->first, &p->use);
                 taken = true;
             } else {
-                p->block = new_block(plan, at_view_bytes(&t->view), p->first, p->last);
+                p->block = new_block(plan, at_view_bytes(&t->view), &p->use);
             }
         }
     }
@@ -227,17 +296,42 @@ static size_t count_forms(const at_plan *plan, bool only_missing)
 }
 
 /* Where a device has a workspace, scratch up to its size lies there, and the plan has it whether it
- * is used or not: so the plan's bytes do not depend on which variants are chosen. */
+ * is used or not: so the plan's bytes do not depend on which variants are chosen. It is nobody
+ * else's, from the first node to the last. */
+static int new_workspace(at_plan *plan, size_t bytes)
+{
+    use all = no_use();
+    all.first = 0;
+    int block = new_block(plan, bytes, &all);
+    at_block *b = &plan->blocks[block];
+    b->lane = AT_LANE_COMPUTE;
+    b->last = plan->n_steps - 1;
+    for (int k = 0; k < AT_LANE_COUNT; k++)
+        b->until[k] = plan->n_steps;
+    return block;
+}
+
+/* Scratch of its own, for node i: alive at that node only, or, on another lane, until it is
+ * joined. */
+static int new_scratch(at_plan *plan, int i, size_t bytes)
+{
+    use u = no_use();
+    u.first = u.last[lane_of(plan, i)] = i;
+    return new_block(plan, bytes, &u);
+}
+
+/* The workspace serves the compute lane, whose nodes follow one another. */
 static void place_scratch(at_plan *plan)
 {
     size_t room = plan->n_steps ? plan->device->api->workspace_bytes : 0;
-    int workspace = room ? new_block(plan, room, 0, plan->n_steps - 1) : -1;
+    int workspace = room ? new_workspace(plan, room) : -1;
     plan->bytes.workspace = room;
     for (int i = 0; i < plan->n_steps; i++) {
         size_t scratch = prepared_of(plan, &plan->steps[i])->scratch_bytes;
+        bool fits = scratch <= room && lane_of(plan, i) == AT_LANE_COMPUTE;
         if (!scratch)
             continue;
-        plan->steps[i].scratch = scratch <= room ? workspace : new_block(plan, scratch, i, i);
+        plan->steps[i].scratch = fits ? workspace : new_scratch(plan, i, scratch);
         if (scratch > plan->bytes.workspace)
             plan->bytes.workspace = scratch;
     }
@@ -245,7 +339,8 @@ static void place_scratch(at_plan *plan)
 
 static void lay_out(at_plan *plan)
 {
-    find_lifetimes(plan);
+    find_waits(plan);
+    find_uses(plan);
     make_blocks(plan);
     plan->bytes.activations = at_layout_bound(plan->blocks, plan->n_blocks);
     place_scratch(plan);
@@ -289,6 +384,8 @@ void at_plan_free(at_plan *plan)
         if (plan->places[i].owned)
             at_device_free(plan->device, plan->places[i].memory,
                            at_view_bytes(&at_graph_tensor(plan->graph, i + 1)->view));
+    at_lane_marks_close(&plan->marks);
+    at_lanes_free(plan->lanes);
     at_calls_free(&plan->calls);
     free(plan->blocks);
     at_arena_free(plan->arena);
@@ -339,7 +436,10 @@ at_status at_plan_commit(at_plan *plan, at_error *err)
             return at_fail(err, AT_NO_MEMORY, "no memory for %zu bytes of input or output", bytes);
         }
     }
-    return AT_OK;
+    status = at_lane_marks_open(&plan->marks, plan->device, plan->lanes, plan->n_steps, err);
+    if (status != AT_OK)
+        plan->base = NULL;
+    return status;
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */
@@ -445,11 +545,11 @@ static at_status ready(at_plan *plan, at_error *err)
     return status;
 }
 
-static at_status run_step(at_plan *plan, step *s, at_error *err)
+static at_status run_step(at_plan *plan, step *s, const at_stream *stream, at_error *err)
 {
     at_error why = { 0 };
     const at_launch launch = {
-        &plan->device->stream,
+        stream,
         s->scratch >= 0 ? (char *)plan->base + plan->blocks[s->scratch].offset : NULL,
         &why,
     };
@@ -462,12 +562,22 @@ static at_status run_step(at_plan *plan, step *s, at_error *err)
                    at_status_name(status), *why.text ? ": " : "", why.text, text);
 }
 
+static at_status run_on_lane(at_plan *plan, int i, at_error *err)
+{
+    at_lane lane = lane_of(plan, i);
+    at_status status = at_lane_marks_before(&plan->marks, i, lane, err);
+    if (status == AT_OK)
+        status = run_step(plan, &plan->steps[i], &plan->marks.streams[lane], err);
+    return status == AT_OK ? at_lane_marks_after(&plan->marks, i, lane, err) : status;
+}
+
 static at_status launch_all(at_plan *plan, at_error *err)
 {
-    at_status status = AT_OK;
+    at_status status = at_lane_marks_begin(&plan->marks, err);
     for (int i = 0; i < plan->n_steps && status == AT_OK; i++)
-        status = run_step(plan, &plan->steps[i], err);
-    return status;
+        status = run_on_lane(plan, i, err);
+    return status == AT_OK ? at_lane_marks_before(&plan->marks, plan->n_steps, AT_LANE_COMPUTE, err)
+                           : status;
 }
 
 /* Parameters that the nodes write have new contents. */
@@ -507,6 +617,15 @@ static at_status run_captured(at_plan *plan, at_error *err)
     return api->replay(plan->device, plan->captured, err);
 }
 
+/* A run that is given up has not joined its lanes; the next must not meet what they still do. */
+static at_status launch_plain(at_plan *plan, at_error *err)
+{
+    at_status status = launch_all(plan, err);
+    if (status != AT_OK)
+        at_device_wait(plan->device);
+    return status;
+}
+
 static at_status run_entered(at_plan *plan, at_error *err)
 {
     at_status status = ready(plan, err);
@@ -515,7 +634,7 @@ static at_status run_entered(at_plan *plan, at_error *err)
     if (plan->ran && plan->device->api->replay)
         status = run_captured(plan, err);
     else
-        status = launch_all(plan, err);
+        status = launch_plain(plan, err);
     if (status != AT_OK)
         return status;
     plan->ran = true;
@@ -536,7 +655,7 @@ static at_status profile_entered(at_plan *plan, at_error *err)
     at_status status = ready(plan, err);
     for (int i = 0; i < plan->n_steps && status == AT_OK; i++) {
         double start = at_clock_seconds();
-        status = run_step(plan, &plan->steps[i], err);
+        status = run_step(plan, &plan->steps[i], &plan->device->stream, err);
         at_device_wait(plan->device);
         plan->steps[i].seconds = at_clock_seconds() - start;
     }
@@ -574,6 +693,8 @@ at_node_info at_plan_node(const at_plan *plan, int i)
         .scope = s->node->scope,
         .cost = at_op_cost(s->node->op, s->args),
         .scratch = prepared_of(plan, s)->scratch_bytes,
+        .lane = lane_of(plan, i),
+        .waits = *at_lanes_waits(plan->lanes, i),
         .seconds = s->seconds,
     };
 }

@@ -4,11 +4,13 @@
  * A plan knows its bytes before anything is allocated. at_plan_commit() allocates, or refuses with
  * the number needed and the number there; at_plan_run() allocates nothing. Plans of one device
  * share its arena: only one runs at a time. A plan borrows the graph, the device and the
- * parameters. */
+ * parameters. Nodes of other lanes than the compute lane run beside it where the device has streams
+ * for them; a run is over when all of them are. */
 #ifndef AT_ENGINE_PLAN_H
 #define AT_ENGINE_PLAN_H
 
 #include "engine/graph.h"
+#include "engine/lanes.h"
 #include "engine/tuning.h"
 
 typedef struct at_plan at_plan;
@@ -39,6 +41,8 @@ typedef struct at_node_info {
     const char *scope;
     at_cost cost;
     size_t scratch;
+    at_lane lane;   /* the compute lane where the device has no others */
+    at_waits waits; /* before it */
     double seconds; /* of the last profiled run */
 } at_node_info;
 
@@ -50,14 +54,16 @@ AT_API at_plan_bytes at_plan_memory(const at_plan *plan);
  * otherwise. */
 AT_API at_status at_plan_commit(at_plan *plan, at_error *err);
 
-/* Device memory for an input or output that the caller owns; without it the plan has its own. */
+/* Device memory for an input or output that the caller owns; without it the plan has its own. Two
+ * tensors that are given the same memory are not known to be the same: with lanes, what one of them
+ * is used for may run beside the other's. */
 AT_API void at_plan_bind(at_plan *plan, at_tensor t, void *memory);
 /* Copies between the host and the memory of an input or output; commits first if need be. */
 AT_API at_status at_plan_set(at_plan *plan, at_tensor t, const void *host, at_error *err);
 AT_API at_status at_plan_get(at_plan *plan, at_tensor t, void *host, at_error *err);
 
 AT_API at_status at_plan_run(at_plan *plan, at_error *err);
-/* Runs once more, node by node with the clock beside it; see at_plan_node(). */
+/* Runs once more, node by node on one lane with the clock beside it; see at_plan_node(). */
 AT_API at_status at_plan_profile(at_plan *plan, at_error *err);
 
 AT_API int at_plan_nodes(const at_plan *plan);

@@ -32,9 +32,9 @@ static void blocks_never_meet(void **state)
     for (int t = 0; t < TRIES; t++) {
         for (int i = 0; i < N; i++) {
             seed = seed * 1664525u + 1013904223u;
-            b[i].first = (int)(seed >> 8) % NODES;
-            b[i].last = b[i].first + (int)(seed >> 16) % 9;
-            b[i].bytes = 1 + (seed >> 20) % 5000;
+            int first = (int)(seed >> 8) % NODES, last = first + (int)(seed >> 16) % 9;
+            size_t bytes = 1 + (seed >> 20) % 5000;
+            b[i] = (at_block){ bytes, first, last, AT_LANE_COMPUTE, { last }, 0 };
         }
         size_t top = at_layout(b, N);
         assert_true(top >= at_layout_bound(b, N));
