@@ -60,7 +60,9 @@ static void copy_node(at_rewrite *r, const at_node *n, void *args)
     for (int i = 0; i < n->op->n_operands; i++)
         if (old[i])
             at_rewrite_put(r, (at_tensor){ old[i] }, at_tensor_of(at_operand_of(n->op, args, i)));
-    at_graph_node(r->to, at_graph_nodes(r->to) - 1)->repeated = n->repeated;
+    at_node *copy = at_graph_node(r->to, at_graph_nodes(r->to) - 1);
+    copy->repeated = n->repeated;
+    copy->lane = n->lane;
 }
 
 static void take_node(at_rewrite *r, int node, at_rewrite_fn fn, void *ctx)
