@@ -9,7 +9,7 @@
 #include "kernels/base.h"
 
 typedef int at_cudnn_status, at_cudnn_kind, at_cudnn_attribute, at_cudnn_type;
-typedef void *at_cudnn_handle, *at_cudnn_descriptor;
+typedef void *at_cudnn_handle, *at_cudnn_descriptor, *at_cudnn_stream;
 
 enum {
 #define AT_CUDNN_VALUE(NAME, value) AT_##NAME = (value),
