@@ -1,5 +1,7 @@
 #include "kernels/cudnn.h"
 
+#include <string.h>
+
 #include "kernels/symbols.h"
 
 static const at_symbol calls[] = {
@@ -35,8 +37,23 @@ at_status at_cudnn_open(at_cudnn *out, void *library, void *stream, at_error *er
     return status;
 }
 
+at_status at_cudnn_imagine(at_cudnn *c, const char *properties, at_error *err)
+{
+    int64_t n = (int64_t)strlen(properties) + 1;
+    at_cudnn_descriptor *d = &c->imagined;
+    at_cudnn_status status = c->make(AT_CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, d);
+    if (status == AT_CUDNN_STATUS_SUCCESS)
+        status = c->set(*d, AT_CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, AT_CUDNN_TYPE_CHAR, n,
+                        properties);
+    if (status == AT_CUDNN_STATUS_SUCCESS)
+        status = c->finalize(*d);
+    return at_cudnn_check(c, status, err, "imagining a GPU");
+}
+
 void at_cudnn_close(at_cudnn *c)
 {
+    if (c->imagined)
+        c->unmake(c->imagined);
     if (c->handle)
         c->destroy(c->handle);
     *c = (at_cudnn){ 0 };
