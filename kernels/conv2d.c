@@ -168,6 +168,7 @@ bool at_conv2d_simd_fits(const void *args)
 
 static const at_variant conv2d_variants[] = {
 #ifdef AT_HAS_CUDA
+    AT_CUDNN_VARIANT("conv2d", at_conv2d),
     AT_CUDA_TILED_VARIANT("conv2d", at_conv2d, AT_ROWS_INDEPENDENT),
 #endif
     AT_ONEDNN_FIRST(conv2d, AT_ROWS_INDEPENDENT) //

@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "kernels/conv2d.cuh"
+#include "kernels/conv2d_packing.h"
 
 /* --- weights ---------------------------------------------------------------------------------- */
 
@@ -170,6 +171,34 @@ static cudaError_t weights_of(packed_weights *w, packing p, at_dtype computed,
     p.out = l->scratch;
     w->data = static_cast<const char *>(l->scratch);
     return AT_BY_TYPE(computed, launch_packing, p, at_stream_of(l));
+}
+
+/* --- weights for a library -------------------------------------------------------------------- */
+
+extern "C" void at_conv2d_weights_book_cuda(at_prepared *out, const at_prepare_in *in,
+                                            const at_view *w, at_dtype computed)
+{
+    book_weights<packing_of>(out, in, w, computed);
+}
+
+extern "C" at_status at_conv2d_weights_cuda(const void **out, const at_view *w, at_dtype computed,
+                                            const at_prepared *prepared, const at_launch *l)
+{
+    packed_weights packed;
+    const cudaError_t error = weights_of(&packed, packing_of(w, computed), computed, prepared, l);
+    *out = packed.data;
+    return at_launched(l, error);
+}
+
+extern "C" at_status at_conv2d_vector_cuda(const at_view *v, void *out, at_dtype computed,
+                                           const at_launch *l)
+{
+    const int64_t size[] = { 1, at_cols(v), 1, 1 };
+    at_view w = at_view_of(v->dtype, 4, size);
+    w.data = v->data;
+    packing p = packing_of(&w, computed);
+    p.out = out;
+    return at_launched(l, AT_BY_TYPE(computed, launch_packing, p, at_stream_of(l)));
 }
 
 /* --- the product ------------------------------------------------------------------------------ */

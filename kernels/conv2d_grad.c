@@ -92,6 +92,7 @@ bool at_conv2d_dgrad_simd_fits(const void *args)
 
 static const at_variant conv2d_dgrad_variants[] = {
 #ifdef AT_HAS_CUDA
+    AT_CUDNN_VARIANT("conv2d_dgrad", at_conv2d_dgrad),
     AT_CUDA_TILED_VARIANT("conv2d_dgrad", at_conv2d_dgrad, AT_ROWS_INDEPENDENT),
 #endif
     AT_ONEDNN_FIRST(conv2d_dgrad, AT_ROWS_INDEPENDENT) //
@@ -189,6 +190,7 @@ bool at_conv2d_wgrad_simd_fits(const void *args)
 
 static const at_variant conv2d_wgrad_variants[] = {
 #ifdef AT_HAS_CUDA
+    AT_CUDNN_VARIANT("conv2d_wgrad", at_conv2d_wgrad),
     AT_CUDA_TILED_VARIANT("conv2d_wgrad", at_conv2d_wgrad, 0),
 #endif
     AT_ONEDNN_FIRST(conv2d_wgrad, 0) //

@@ -4,6 +4,7 @@
 #define AT_KERNELS_CONV2D_VARIANTS_H
 
 #include "kernels/conv2d.h"
+#include "kernels/cudnn_variants.h"
 #include "kernels/linear_variants.h"
 
 #ifdef __cplusplus
@@ -24,6 +25,9 @@ AT_OWN_PREPARE_DECLARE(at_conv2d_wgrad);
 AT_CUDA_TILED_DECLARE(at_conv2d);
 AT_CUDA_TILED_DECLARE(at_conv2d_dgrad);
 AT_CUDA_TILED_DECLARE(at_conv2d_wgrad);
+AT_CUDNN_DECLARE(at_conv2d);
+AT_CUDNN_DECLARE(at_conv2d_dgrad);
+AT_CUDNN_DECLARE(at_conv2d_wgrad);
 
 /* The library's rows. Where bf16 products are slower than f32 ones, own code that widens is faster
  * than the library in bf16, so the library comes after it. */

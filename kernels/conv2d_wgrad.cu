@@ -6,6 +6,7 @@
  * they are cut into parts. dbias reads dy once more. How far this is behind cuDNN is not
  * measured. */
 #include "kernels/conv2d.cuh"
+#include "kernels/conv2d_packing.h"
 #include "kernels/product_parts.cuh"
 
 /* --- from sums to dw -------------------------------------------------------------------------- */
@@ -132,5 +133,32 @@ extern "C" at_status at_conv2d_wgrad_cuda(const void *args, const at_prepared *p
     char *sums = static_cast<char *>(l->scratch) + p.bias;
     if (error == cudaSuccess)
         error = at_bias_launch(&a->dy, &a->dbias, &a->bias_acc, sums, at_stream_of(l));
+    return at_launched(l, error);
+}
+
+/* --- after a library -------------------------------------------------------------------------- */
+
+extern "C" size_t at_conv2d_bias_bytes_cuda(const at_conv2d_wgrad_args *a)
+{
+    return at_bias_bytes(&a->dy, &a->dbias);
+}
+
+extern "C" at_status at_conv2d_wgrad_finish_cuda(const at_conv2d_wgrad_args *a, const void *sums,
+                                                 void *bias_sums, const at_launch *l)
+{
+    const at_conv c = at_conv_of_wgrad(a);
+    const int64_t cols = c.kh * c.kw * c.ci;
+    const turning t = { at_floats_of(&a->dw),
+                        at_floats_of(&a->acc),
+                        static_cast<const float *>(sums),
+                        c.co,
+                        cols,
+                        cols,
+                        1,
+                        c.ci,
+                        at_divisor_of(c.kh * c.kw) };
+    cudaError_t error = launch_turn(t, at_stream_of(l));
+    if (error == cudaSuccess)
+        error = at_bias_launch(&a->dy, &a->dbias, &a->bias_acc, bias_sums, at_stream_of(l));
     return at_launched(l, error);
 }
