@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "kernels/cudnn_variants.h"
 #include "kernels/shape.h"
 
 static const at_operand attention_operands[] = {
@@ -148,9 +149,11 @@ AT_ATTENTION_DECLARE(simd);
 AT_CUDA_DECLARE(at_attention_few);
 AT_CUDA_DECLARE(at_attention);
 AT_CUDA_DECLARE(at_attention_plain);
+AT_CUDNN_DECLARE(at_attention);
 static const at_variant attention_variants[] = {
 #ifdef AT_HAS_CUDA
     AT_CUDA_VARIANT("attention_few", at_attention_few, AT_ROWS_INDEPENDENT, NULL),
+    AT_CUDNN_VARIANT("attention", at_attention),
     AT_CUDA_VARIANT("attention", at_attention, AT_ROWS_INDEPENDENT, NULL),
     AT_CUDA_VARIANT("attention_plain", at_attention_plain, AT_ROWS_INDEPENDENT, NULL),
 #endif
