@@ -7,8 +7,25 @@
 
 #include "kernels/base.h"
 
-typedef int at_cublaslt_status;
-typedef void *at_cublaslt_handle;
+/* The library's types; its enumerations are ints. */
+typedef int at_cublaslt_status, at_cublaslt_type, at_cublaslt_compute, at_cublaslt_config;
+typedef int at_cublaslt_desc_attribute, at_cublaslt_preference_attribute;
+typedef void *at_cublaslt_handle, *at_cublaslt_stream;
+typedef void *at_cublaslt_desc, *at_cublaslt_layout, *at_cublaslt_preference;
+
+/* How a product is computed. It holds no addresses, and means the same to every call of this
+ * version of the library. */
+typedef struct at_cublaslt_algo {
+    uint64_t data[8];
+} at_cublaslt_algo;
+
+typedef struct at_cublaslt_found {
+    at_cublaslt_algo algo;
+    size_t workspace_bytes;
+    at_cublaslt_status state;
+    float waves;
+    int reserved[4];
+} at_cublaslt_found;
 
 enum {
 #define AT_CUBLASLT_VALUE(NAME, value) AT_##NAME = (value),

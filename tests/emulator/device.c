@@ -5,7 +5,7 @@
 
 static at_status emulated_open(at_device *d, const at_device_options *options, at_error *err)
 {
-    const at_cuda_files files = { AT_EMULATED_DRIVER, "", AT_EMULATED_CUDNN };
+    const at_cuda_files files = { AT_EMULATED_DRIVER, AT_EMULATED_CUBLASLT, AT_EMULATED_CUDNN };
     return at_device_cuda_open(d, &files, options, err);
 }
 
