@@ -167,6 +167,7 @@ at_status at_linear_few_prepare(const void *args, const at_prepare_in *in, at_pr
 static const at_variant linear_variants[] = {
 #ifdef AT_HAS_CUDA
     AT_CUDA_VARIANT("linear_few", at_linear_few, AT_ROWS_INDEPENDENT, NULL),
+    AT_CUBLASLT_VARIANT("linear", at_linear),
     AT_CUDA_TILED_VARIANT("linear", at_linear, AT_ROWS_INDEPENDENT),
 #endif
     AT_SIMD_VARIANTS("linear_few", at_linear_few, AT_ROWS_INDEPENDENT, at_linear_few_fits,

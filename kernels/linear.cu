@@ -97,3 +97,27 @@ extern "C" at_status at_linear_cuda(const void *args, const at_prepared *p, cons
         error = AT_BY_TYPE(type, launch, j, at_candidate_of(p), at_stream_of(l));
     return at_launched(l, error);
 }
+
+/* --- what cuBLASLt multiplies by -------------------------------------------------------------- */
+
+struct linear_factor_job {
+    float *factor; /* (1): 1 / y_scale */
+    const float *y_scale;
+    float *amax; /* (1) or NULL: zero afterwards */
+};
+
+__global__ void __launch_bounds__(AT_WARP) linear_factor(linear_factor_job j)
+{
+    if (threadIdx.x != 0)
+        return;
+    *j.factor = 1.0f / *j.y_scale;
+    if (j.amax)
+        *j.amax = 0;
+}
+
+extern "C" at_status at_linear_f8_scale_cuda(float *factor, const at_linear_args *a,
+                                             const at_launch *l)
+{
+    const linear_factor_job j = { factor, at_floats_of(&a->y_scale), at_floats_of(&a->y_amax) };
+    return at_launched(l, AT_LAUNCH(linear_factor, dim3(1), dim3(AT_WARP), 0, at_stream_of(l), j));
+}

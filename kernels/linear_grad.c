@@ -53,6 +53,7 @@ bool at_linear_dgrad_simd_fits(const void *args)
 
 static const at_variant linear_dgrad_variants[] = {
 #ifdef AT_HAS_CUDA
+    AT_CUBLASLT_VARIANT("linear_dgrad", at_linear_dgrad),
     AT_CUDA_TILED_VARIANT("linear_dgrad", at_linear_dgrad, AT_ROWS_INDEPENDENT),
 #endif
     AT_LINEAR_ONEDNN_FIRST(linear_dgrad, AT_ROWS_WHEN_EXACT) //
@@ -141,6 +142,7 @@ bool at_linear_wgrad_simd_fits(const void *args)
 
 static const at_variant linear_wgrad_variants[] = {
 #ifdef AT_HAS_CUDA
+    AT_CUBLASLT_VARIANT("linear_wgrad", at_linear_wgrad),
     AT_CUDA_TILED_VARIANT("linear_wgrad", at_linear_wgrad, 0),
 #endif
     AT_OWN_VARIANTS("linear_wgrad", at_linear_wgrad, 0, at_linear_wgrad_simd_fits),

@@ -142,3 +142,16 @@ extern "C" at_status at_linear_wgrad_cuda(const void *args, const at_prepared *p
         error = at_bias_launch(&a->dy, &a->dbias, &a->bias_acc, sums, at_stream_of(l));
     return at_launched(l, error);
 }
+
+/* --- dbias by itself, beside a product of cuBLASLt -------------------------------------------- */
+
+extern "C" size_t at_linear_dbias_bytes(const at_linear_wgrad_args *a)
+{
+    return at_bias_bytes(&a->dy, &a->dbias);
+}
+
+extern "C" at_status at_linear_dbias_cuda(const at_linear_wgrad_args *a, void *sums,
+                                          const at_launch *l)
+{
+    return at_launched(l, at_bias_launch(&a->dy, &a->dbias, &a->bias_acc, sums, at_stream_of(l)));
+}

@@ -53,6 +53,28 @@ AT_CUDA_TILED_DECLARE(at_linear);
 AT_CUDA_TILED_DECLARE(at_linear_dgrad);
 AT_CUDA_TILED_DECLARE(at_linear_wgrad);
 
+/* cuBLASLt's rows: after what is for few rows, before our own tiles. What the library does not do
+ * our own functions do beside it: what a product that ends in f8 is multiplied by, 1 / y_scale, and
+ * an amax of zero; the sums of dy's columns, in at_linear_dbias_bytes() of scratch. */
+#define AT_CUBLASLT_DECLARE(F)                                      \
+    bool F##_cublaslt_fits(const void *args);                       \
+    at_prepare_fn F##_cublaslt_prepare;                             \
+    int F##_cublaslt_candidates(const void *args, const at_caps *); \
+    at_run_fn F##_cublaslt
+AT_CUBLASLT_DECLARE(at_linear);
+AT_CUBLASLT_DECLARE(at_linear_dgrad);
+AT_CUBLASLT_DECLARE(at_linear_wgrad);
+void at_cublaslt_product_release(at_prepared *p);
+at_status at_linear_f8_scale_cuda(float *factor, const at_linear_args *a, const at_launch *l);
+size_t at_linear_dbias_bytes(const at_linear_wgrad_args *a);
+at_status at_linear_dbias_cuda(const at_linear_wgrad_args *a, void *sums, const at_launch *l);
+#define AT_CUBLASLT_VARIANT(op, F)                                                             \
+    {                                                                                          \
+        op "_cublaslt", AT_CUDA, AT_CAP_MASK(CUBLASLT), AT_ROWS_WHEN_TRIED, F##_cublaslt_fits, \
+            F##_cublaslt_prepare, F##_cublaslt_candidates, at_cublaslt_product_release,        \
+            F##_cublaslt                                                                       \
+    }
+
 /* Scratch of linear for few rows: rows widened to f32, one number a block, sums of each worker. */
 typedef struct at_few_layout {
     int64_t stride; /* of a widened row, elements */

@@ -672,10 +672,10 @@ static void check_candidate(job *j)
                j->exact ? " exact" : "", j->constants ? " packed" : "");
 }
 
-/* A variant that cannot give every optional output is checked without any. */
+/* A variant that cannot give every optional output is checked with the last ones that it can. */
 static void drop_optional(job *j)
 {
-    for (int i = 0; i < j->op->n_operands; i++)
+    for (int i = 0; i < j->op->n_operands && !is_usable(j, j->got.args); i++)
         if (j->op->operands[i].role == AT_OUT && (j->op->operands[i].flags & AT_OPTIONAL))
             *operand(&j->got, i) = (at_view){ 0 };
 }

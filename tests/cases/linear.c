@@ -2,7 +2,7 @@
 
 /* Sizes: one element, less than a vector and a panel, several panels and blocks of rows; few rows,
  * which have a variant of their own; every activation, every optional operand, weights of other
- * types; more than eight rows of tiles; f8 beside other types. */
+ * types; more than eight rows of tiles; f8 beside other types, and as a library takes it. */
 AT_CASES(linear) = {
     { "x=1,1 w=1,1" },
     { "x=3,1,5 w=7,5 bias=7" },
@@ -32,5 +32,13 @@ AT_CASES(linear) = {
     { "x=1,70,100:f8 w=136,100 x_scale=70 y_scale=1 y_dtype=f8", "y_scale=0.1:0.2",
       .types = CHECK_BF16 | CHECK_F16, .gradients = "-" },
     { "x=5,2,9 w=4100,9", .types = CHECK_BF16, .gradients = "-" },
+    { "x=2,40,64 w=72,64 bias=72 act=relu", .gradients = "-" },
+    { "x=2,40,64 w=72,64 bias=72 residual=2,40,72", .types = CHECK_BF16, .gradients = "-" },
+    { "x=2,40,64:f8 w=48,64:f8 x_scale=1 w_scale=1 bias=48 residual=2,40,48 y_dtype=bf16",
+      .types = CHECK_BF16, .gradients = "-" },
+    { "x=2,40,64:f8 w=48,64:f8 x_scale=1 w_scale=1 bias=48 act=relu y_dtype=f32",
+      .types = CHECK_BF16, .gradients = "-" },
+    { "x=2,40,64:f8 w=48,64:f8 x_scale=1 w_scale=1 bias=48 y_scale=1 y_dtype=f8", "y_scale=0.1:0.2",
+      .types = CHECK_BF16 | CHECK_F16, .gradients = "-" },
     { NULL },
 };

@@ -8,6 +8,7 @@ AT_CASES(linear_dgrad) = {
     { "dy=150,100 w=100,64:bf16", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
     { "dy=1,20,1000 w=1000,33", .gradients = "-" },
     { "dy=2,40,64 w=64,136", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
+    { "dy=2,40,64 w=64,48 residual=2,40,48", .types = CHECK_BF16 | CHECK_F16, .gradients = "-" },
     { NULL },
 };
 
@@ -21,5 +22,6 @@ AT_CASES(linear_wgrad) = {
     { "dy=2,800,9 x=2,800,70 acc=9,70:f32 bias_acc=9:f32", .types = CHECK_F32 | CHECK_BF16,
       .gradients = "-" },
     { "dy=2,40,136 x=2,40,72", .types = CHECK_F32 | CHECK_BF16, .gradients = "-" },
+    { "dy=2,40,48 x=2,40,64 acc=48,64:f32 bias_acc=48:f32", .gradients = "-" },
     { NULL },
 };
