@@ -19,7 +19,7 @@ TIDY_SOURCES = tests/tidy.c tests/tidy_source.c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = help
 .PHONY: help deps build demo test dev asan tsan tidy format bench versus files fuzz libfuzzer cross clean \
-        kernels-report
+        kernels-report gpu-bundle gpu-check
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,14 @@ versus: build ## the same ops in torch and OpenVINO, in turns; sets up its own P
 kernels-report: build ## registers, spills and occupancy of the CUDA kernels, into benchmarks/results/kernels.md
 	scripts/kernels-report build/cuda >benchmarks/results/kernels.md
 	scripts/kernels-report build/cuda benchmarks/results/kernels.md
+
+gpu-bundle: deps ## sources and programs for a machine with a GPU, in one file (build/gpu-bundle.tar.xz)
+	cmake --preset gpu
+	cmake --build --preset gpu
+	scripts/gpu-bundle $(ARGS)
+
+gpu-check: ## prove and measure on this machine's GPU (ARGS='--build', '--resume', '--dry-run')
+	scripts/gpu-check $(ARGS)
 
 cross: ## build for aarch64 and check every op under an emulator
 	@$(DEPS) --cross

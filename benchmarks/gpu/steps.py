@@ -1,0 +1,481 @@
+"""The steps of scripts/gpu-check, in the order in which they run.
+
+What is right comes before what is fast: the device and its instructions (conformance), every op at small
+shapes against the processor (checkop), at the models' shapes against the naive variants (large), then times,
+torch's beside them, tuning and the times after it, and what the card's own tools say."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import runner
+import table
+from runner import ALWAYS, DRY, NAMED, Absent, Failed, NoGpu, Step
+
+PROGRAMS = ("atelier", "checkop_cuda", "device_conformance")
+NO_GPU = re.compile(r"no NVIDIA driver|finds no device|no CUDA device|driver version is insufficient")
+KNOWN = (runner.STATE, runner.RUNNING, runner.LOGS, runner.DRAFT, "summary.md", "machine.txt", "ops.json",
+         "torch.json")
+# Folders of torch's wheels that hold libraries which the programs open.
+WHEELS = ("cudnn/lib", "cublas/lib", "cu13/lib", "nccl/lib", "cuda_nvrtc/lib")
+DRIVER = "/usr/local/nvidia/lib64"  # where some machines keep libcuda.so.1
+DRY_ROWS = 12  # of the processor's results that a dry run merges
+
+
+class Check:
+    """The programs, where they run, where the results go."""
+
+    def __init__(self, root, options):
+        self.root, self.options, self.dry = root, options, options.dry_run
+        self.out = Path(options.out).resolve()
+        self.programs = self.find_programs(options.programs)
+        self.python = options.python
+        self.scratch = Path(tempfile.mkdtemp(prefix="gpu-check-"))
+        self.limit = 0.0
+        self.environment = dict(os.environ)
+        if self.dry:
+            self.environment["CUDA_VISIBLE_DEVICES"] = ""  # the same words on every machine
+        self.add_libraries()
+
+    def __del__(self):
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    # --- programs -----------------------------------------------------------------------------------
+
+    def find_programs(self, named):
+        """Their paths, of a bundle or of a build; with --build those that will be there."""
+        built = self.root / "build" / "gpu"
+        folders = [Path(named)] if named else [self.root / "prebuilt", built]
+        if self.options.build and not named:
+            folders = [built]
+        for folder in folders:
+            paths = {name: folder / name if (folder / name).exists() else folder / "tests" / name
+                     for name in PROGRAMS}
+            if all(os.access(path, os.X_OK) for path in paths.values()):
+                return {name: path.resolve() for name, path in paths.items()}
+        if self.options.build:
+            return {name: built / ("tests" if name != "atelier" else "") / name for name in PROGRAMS}
+        raise runner.Refused(f"{', '.join(PROGRAMS)} are not all in {folders[-1]}: unpack a bundle, "
+                             "or give --build or --programs")
+
+    def identity(self):
+        """Which programs and sources results belong to; a build of its own is known by its sources."""
+        digest = hashlib.sha256()
+        files = list(self.programs.values())
+        if self.options.build:
+            files = [path for layer in ("kernels", "engine", "cli", "tests")
+                     for path in (self.root / layer).rglob("*.*") if path.is_file()]
+        for path in sorted(files):
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+        return ("dry run of " if self.dry else "") + digest.hexdigest()[:16]
+
+    def add_libraries(self):
+        """cuDNN, cuBLASLt and the like from torch's wheels, for programs that look for them by name."""
+        words = [self.python, "-c", "import nvidia; print(*nvidia.__path__, sep='\\n')"]
+        found = runner.execute(words, 20, self.environment, self.root)
+        folders = [Path(line) / part for line in found.output.splitlines() for part in WHEELS]
+        folders.append(Path(DRIVER))
+        folders = [str(folder) for folder in folders if folder.is_dir()]
+        if folders and not self.dry:
+            old = self.environment.get("LD_LIBRARY_PATH")
+            self.environment["LD_LIBRARY_PATH"] = ":".join(folders + ([old] if old else []))
+
+    # --- running ------------------------------------------------------------------------------------
+
+    def begin(self, step):
+        self.limit = runner.deadline(step.seconds)
+
+    def run(self, words, seconds=None, output_path=None, **variables):
+        """One program, within its own limit and the step's; what it says goes to the log."""
+        left = runner.left_until(self.limit)
+        seconds = left if seconds is None else min(seconds, left)
+        result = runner.execute(words, seconds, self.environment | variables, self.root, output_path)
+        self.log(words, result)
+        return result
+
+    def log(self, words, result):
+        end = f"past its limit after {result.seconds:.1f} s" if result.timed_out else \
+            f"exit status {result.status} after {result.seconds:.1f} s"
+        with open(self.out / runner.RUNNING, "a") as file:
+            file.write("$ " + " ".join(str(word) for word in words) + "\n")
+            file.write(result.output + result.errors + f"({end})\n\n")
+
+    def program(self, name, *words, **limits):
+        return self.run([self.programs[name], *words], **limits)
+
+    def must(self, result, what):
+        """The result, or Failed with its last words."""
+        if result.timed_out:
+            raise Failed(f"{what} took more than {result.seconds:.0f} s")
+        if result.status != 0:
+            raise Failed(f"{what}: {last_line(result)}")
+        return result
+
+    def must_lack_gpu(self, result, what):
+        """In a dry run: it has started, and says why it does nothing."""
+        words = result.output + result.errors
+        if result.timed_out or result.status not in (0, 2) or not NO_GPU.search(words):
+            raise Failed(f"{what} does not say that there is no GPU: {last_line(result)}")
+        return next(line for line in words.splitlines() if NO_GPU.search(line))
+
+    def has_command(self, command, option=None):
+        result = self.program("atelier", "help", command, seconds=20)
+        return result.status == 0 and (option is None or option in result.output)
+
+    # --- results ------------------------------------------------------------------------------------
+
+    def read_json(self, name):
+        try:
+            return json.loads((self.out / name).read_text())
+        except FileNotFoundError:
+            return {}
+
+    def write_json(self, name, document):
+        runner.write_whole(self.out / name, json.dumps(document, indent=1) + "\n")
+
+    def keep_run(self, name, document):
+        """One `bench ops` of several in ops.json."""
+        runs = self.read_json("ops.json")
+        runs[name] = document
+        self.write_json("ops.json", runs)
+
+    def summarize(self, states):
+        torch = self.read_json("torch.json")
+        text = table.summary(states, self.read_json("ops.json"), torch, table.read_goals(SHAPES))
+        runner.write_whole(self.out / "summary.md", text)
+
+
+SHAPES = Path(__file__).resolve().parent / "shapes.txt"
+
+
+def last_line(result):
+    if result.timed_out:
+        return f"it took more than {result.seconds:.0f} s"
+    lines = [line for line in (result.output + result.errors).splitlines() if line.strip()]
+    if result.status < 0:
+        return f"ended by signal {-result.status}" + (f" after: {lines[-1]}" if lines else "")
+    return lines[-1].strip() if lines else f"exit status {result.status}"
+
+
+def ops_of(root):
+    return re.findall(r"^AT_OP\((\w+)\)", (root / "kernels" / "ops.def").read_text(), re.M)
+
+
+# --- the machine and the build ----------------------------------------------------------------------
+
+
+def about_machine(check):
+    """What is here, into machine.txt."""
+    versions = ("import torch; print('torch', torch.__version__, 'cuda', torch.version.cuda, 'cudnn', "
+                "torch.backends.cudnn.version(), 'nccl', torch.cuda.nccl.version() "
+                "if torch.cuda.is_available() else '-')")
+    queries = [["uname", "-srm"], ["nproc"], ["nvidia-smi"], ["nvidia-smi", "-q", "-d", "CLOCK,POWER"],
+               ["nvcc", "--version"], ["cmake", "--version"], ["ninja", "--version"],
+               ["compute-sanitizer", "--version"], ["ncu", "--version"],
+               [check.python, "--version"], [check.python, "-c", versions]]
+    text = ""
+    for words in queries:
+        result = check.run(words, seconds=30)
+        text += "$ " + " ".join(words) + "\n" + result.output + result.errors + "\n"
+    doctor = check.must(check.program("atelier", "doctor", seconds=60), "atelier doctor")
+    runner.write_whole(check.out / "machine.txt", text + "$ atelier doctor\n" + doctor.output)
+    found = check.must(check.program("atelier", "doctor", "--json", seconds=60), "atelier doctor")
+    gpu = json.loads(found.output)["gpu"]
+    if not gpu["kernels"]:
+        raise Failed("atelier has no kernels for a GPU: it was built without CUDA")
+    if check.dry:
+        return check.must_lack_gpu(found, "atelier doctor") and gpu["why"]
+    if not gpu["cuda_device"]:
+        raise NoGpu(f"there is no GPU to check: {gpu['why']} (--dry-run does what needs none)")
+    return gpu["why"]
+
+
+def build(check):
+    """The programs, compiled here; in a dry run one kernel file and the engine, to see that it can be done."""
+    for tool in ("cmake", "ninja", "nvcc"):
+        if not shutil.which(tool) and not Path(f"/usr/local/cuda/bin/{tool}").exists():
+            raise Failed(f"there is no {tool} to build with")
+    targets = ["gpu_programs"]
+    if check.dry:
+        targets = ["cuda/tests_conformance_threads.cu.o", "atelier_engine"]
+    check.must(check.run(["cmake", "--preset", "gpu"], seconds=120), "configuring")
+    result = check.must(check.run(["cmake", "--build", "build/gpu", "--target", *targets,
+                                   "-j", str(os.cpu_count())]), "building")
+    return f"{', '.join(targets)} in {result.seconds:.0f} s on {os.cpu_count()} cores"
+
+
+# --- right ------------------------------------------------------------------------------------------
+
+
+def conformance(check):
+    result = check.program("device_conformance")
+    if check.dry:
+        return check.must_lack_gpu(result, "device_conformance")
+    if result.output.startswith("SKIP conformance"):
+        raise Failed(last_line(result))
+    wrong = [line for line in result.output.splitlines() if line.startswith("FAIL")]
+    if wrong:
+        raise Failed(f"{len(wrong)} cases: " + "; ".join(wrong[:3]))
+    return last_line(check.must(result, "device_conformance"))
+
+
+def emulated(check):
+    """The twins of the next steps, where a build has them: the same sources on the processor."""
+    done = []
+    for words in (["emulator_conformance"], ["emulated_block"], ["checkop_emulated", "unary"]):
+        path = check.root / "build" / "tests" / words[0]
+        if not path.exists():
+            continue
+        check.must(check.run([path, *words[1:]], seconds=60), words[0])
+        done.append(words[0])
+    if not done:
+        raise Absent("build/tests has no emulated programs")
+    return ", ".join(done)
+
+
+def check_ops(check, ops, *words):
+    """checkop_cuda for every op in a process of its own: a fault on the GPU ends one op's checks, not all."""
+    def one(op):
+        return op, check.program("checkop_cuda", op, *words, seconds=180, OMP_NUM_THREADS="4")
+
+    workers = max(1, min(4, (os.cpu_count() or 1) // 4))
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(one, ops))
+    wrong = []
+    passed = 0
+    for op, result in results:
+        total = re.search(r"^checkop: (\d+) passed, (\d+) failed", result.output, re.M)
+        passed += int(total.group(1)) if total else 0
+        if result.status != 0 or result.timed_out or not total:
+            lines = [line for line in result.output.splitlines() if line.startswith("FAIL")]
+            wrong.append(f"{op}: {lines[0][5:] if lines else last_line(result)}")
+    if wrong:
+        raise Failed(f"{len(wrong)} of {len(ops)} ops: " + "; ".join(wrong))
+    return f"{passed} checks of {len(ops)} ops"
+
+
+def small(check):
+    if check.dry:
+        return check.must_lack_gpu(check.program("checkop_cuda"), "checkop_cuda")
+    return check_ops(check, ops_of(check.root))
+
+
+def large(check):
+    """At the models' shapes: every variant against the naive one, or the processor's."""
+    if check.dry:
+        return check.must_lack_gpu(check.program("checkop_cuda", "--large"), "checkop_cuda --large")
+    rows = re.findall(r"^AT_SHAPE\((\w+),", (check.root / "kernels/shapes.def").read_text(), re.M)
+    return check_ops(check, [op for op in ops_of(check.root) if op in rows], "--large")
+
+
+# --- fast -------------------------------------------------------------------------------------------
+
+
+def bench_ops(check, name, *words):
+    """One `atelier bench ops`, kept in ops.json under 'name'; the seconds that a shape gets fit the limit."""
+    path = check.scratch / "bench.json"
+    result = check.program("atelier", "bench", "ops", "--device", "cuda", "--dtype", "bf16", "--json", *words,
+                           output_path=path)
+    return take_results(check, name, result, path)
+
+
+def take_results(check, name, result, path):
+    if result.timed_out:
+        raise Failed(f"bench took more than {result.seconds:.0f} s")
+    try:
+        document = json.loads(path.read_text())
+    except ValueError:
+        raise Failed(f"bench printed no results: {last_line(result)}") from None
+    check.keep_run(name, document)
+    if result.status != 0:
+        raise Failed(f"{len(document['results'])} shapes are timed, but: {last_line(result)}")
+    return f"{len(document['results'])} shapes"
+
+
+def bench(check):
+    if not check.dry:
+        return bench_ops(check, "models", "--seconds", "0.4")
+    said = check.must_lack_gpu(check.program("atelier", "bench", "ops", "--device", "cuda"), "atelier bench")
+    path = check.scratch / "bench.json"
+    result = check.program("atelier", "bench", "ops", "--device", "cpu", "--quick", "--dtype", "bf16",
+                           "--seconds", "0.001", "--json", output_path=path)
+    return said + "; on the processor: " + take_results(check, "models", result, path)
+
+
+def batched(check):
+    """The rows of shapes.txt that are not among the models' own."""
+    rows = check.read_json("ops.json").get("models", {}).get("results", [])
+    there = {(row["op"], row["shape"]) for row in rows}
+    lines = [f"{op} {shape}" for op, shape in table.read_goals(SHAPES) if (op, shape) not in there]
+    path = check.scratch / "shapes.txt"
+    path.write_text("".join(line + "\n" for line in lines))
+    if not check.dry:
+        return bench_ops(check, "batched", "--shapes", path, "--seconds", "0.4")
+    return check.must_lack_gpu(check.program("atelier", "bench", "ops", "--device", "cuda", "--shapes", path),
+                               "atelier bench")
+
+
+def torch(check):
+    """The same rows in torch, into torch.json."""
+    runs = check.read_json("ops.json")
+    rows = [{key: row[key] for key in ("op", "shape", "dtype")}
+            for name, run in runs.items() if "tuned" not in name.split(",") for row in run["results"]]
+    if not rows:
+        raise Absent("there are no rows to compare with")
+    goals = table.read_goals(SHAPES)  # theirs first, should the time not be enough
+    rows.sort(key=lambda row: not goals.get((row["op"], row["shape"])))
+    words = ["--device", "cuda"]
+    if check.dry:
+        rows, words = rows[:DRY_ROWS], ["--device", "cpu", "--no-compile", "--seconds", "0.001"]
+    (check.scratch / "rows.json").write_text(json.dumps(rows))
+    result = check.run([check.python, Path(__file__).with_name("peer_gpu.py"), *words,
+                        "--rows", check.scratch / "rows.json", "--out", check.scratch / "torch.json",
+                        "--limit", str(int(max(10, runner.left_until(check.limit) - 15)))])
+    if result.status == 3:
+        raise Absent(last_line(result))
+    check.must(result, "torch")
+    document = json.loads((check.scratch / "torch.json").read_text())
+    check.write_json("torch.json", document)
+    timed = sum("us" in row for row in document["results"])
+    return f"torch {document['torch']}: {timed} of {len(rows)} rows timed"
+
+
+# --- tuning -----------------------------------------------------------------------------------------
+
+
+def keep_tuning(check, folder):
+    """OUT gets the one file of choices, or an archive of several."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    if not files:
+        raise Failed("tuning has stored no choices")
+    if len(files) == 1:
+        shutil.copy(files[0], check.out / files[0].name)
+        return files[0].name
+    with tarfile.open(check.out / "tuning.tar.xz", "w:xz") as archive:
+        for path in files:
+            archive.add(path, path.name)
+    return f"{len(files)} files in tuning.tar.xz"
+
+
+def tuning_folder(check):
+    """The choices of this run, or of the one that is gone on with."""
+    folder = check.scratch / "tuning"
+    if folder.exists():
+        return folder
+    folder.mkdir()
+    for path in check.out.iterdir():
+        if path.name == "tuning.tar.xz":
+            with tarfile.open(path) as archive:
+                archive.extractall(folder, filter="data")
+        elif path.name not in KNOWN:
+            shutil.copy(path, folder / path.name)
+    return folder
+
+
+def tune(check, mode, seconds):
+    if not check.has_command("tune"):
+        raise Absent("this atelier has no command tune")
+    words = ["tune", "ops", "--device", "cuda", f"--{mode}", "--seconds", str(seconds),
+             "--folder", tuning_folder(check)]
+    if check.dry:
+        return check.must_lack_gpu(check.program("atelier", *words), "atelier tune")
+    result = check.must(check.program("atelier", *words), "atelier tune")
+    return f"{keep_tuning(check, tuning_folder(check))}: {last_line(result)}"
+
+
+def bench_tuned(check):
+    if not check.has_command("bench", "--tuning"):
+        raise Absent("this atelier's bench takes no --tuning")
+    folder = tuning_folder(check)
+    if check.dry:
+        return check.must_lack_gpu(check.program("atelier", "bench", "ops", "--device", "cuda",
+                                                 "--tuning", folder), "atelier bench")
+    if not any(folder.iterdir()):
+        raise Absent("nothing has been tuned")
+    note = bench_ops(check, "tuned", "--tuning", folder, "--seconds", "0.3")
+    path = check.scratch / "shapes.txt"
+    path.write_text("".join(f"{op} {shape}\n" for op, shape in table.read_goals(SHAPES)))
+    return note + ", " + bench_ops(check, "tuned, batched", "--tuning", folder, "--seconds", "0.3",
+                                   "--shapes", path)
+
+
+# --- the card's tools -------------------------------------------------------------------------------
+
+
+def find_tool(name):
+    path = shutil.which(name) or next((p for p in (f"/usr/local/cuda/bin/{name}",) if Path(p).exists()), None)
+    if not path:
+        raise Absent(f"there is no {name} here")
+    return path
+
+
+def sanitizer(check):
+    """compute-sanitizer over a few ops' checks: addresses, races, what nobody wrote."""
+    path = find_tool("compute-sanitizer")
+    if check.dry:
+        return last_line(check.must(check.run([path, "--version"], seconds=30), "compute-sanitizer"))
+    wrong = []
+    runs = [("memcheck", op) for op in ("linear", "conv2d", "attention", "group_norm")]
+    runs += [("racecheck", "linear"), ("racecheck", "layer_norm"), ("initcheck", "softmax")]
+    for tool, op in runs:
+        result = check.run([path, "--tool", tool, "--error-exitcode", "9", "--print-limit", "5",
+                            check.programs["checkop_cuda"], op, "--brief", "--dtype", "bf16"], seconds=40)
+        if "Device not supported" in result.output + result.errors:
+            raise Absent("compute-sanitizer does not support this device")
+        if result.status != 0 and not result.timed_out:
+            errors = re.search(r"^=+ ((?!COMPUTE|Target).*)$", result.output, re.M)
+            wrong.append(f"{tool} {op}: {errors.group(1) if errors else last_line(result)}")
+    if wrong:
+        raise Failed("; ".join(wrong))
+    return ", ".join(f"{tool} {op}" for tool, op in runs)
+
+
+NCU_METRICS = ("gpu__time_duration.sum", "sm__throughput.avg.pct_of_peak_sustained_elapsed",
+               "dram__throughput.avg.pct_of_peak_sustained_elapsed",
+               "sm__inst_executed_pipe_tensor.avg.pct_of_peak_sustained_active",
+               "sm__warps_active.avg.pct_of_peak_sustained_active")
+NCU_ROWS = (("linear", "x=2,1024,1280 w=10240,1280 bias=10240"),
+            ("conv2d", "x=2,64,64,640 w=640,640,3,3 bias=640 residual=2,64,64,640 pad=1,1,1,1"),
+            ("attention", "q=1,4096,640 k=1,4096,640 v=1,4096,640 heads=10"),
+            ("group_norm", "x=2,128,128,320 gamma=320 beta=320 groups=32 eps=1e-5 silu=yes"))
+
+
+def counters(check):
+    """What ncu reads of the kernels that take longest; the clocks stay as they are."""
+    path = find_tool("ncu")
+    if check.dry:
+        return last_line(check.must(check.run([path, "--version"], seconds=30), "ncu"))
+    for op, shape in NCU_ROWS:
+        result = check.run([path, "--clock-control", "none", "--target-processes", "all", "--launch-count", "6",
+                            "--kernel-name-base", "demangled", "--metrics", ",".join(NCU_METRICS),
+                            check.programs["atelier"], "bench", "ops", "--device", "cuda", "--dtype", "bf16",
+                            "--op", op, "--shape", shape, "--seconds", "0.001"], seconds=25)
+        if "Failed to initialize" in result.output + result.errors or "ERR_NVGPUCTRPERM" in result.output:
+            raise Absent(f"ncu cannot read the counters here: {last_line(result)}")
+        check.must(result, f"ncu, {op}")
+    return f"{len(NCU_ROWS)} ops; the numbers are in {runner.LOGS}"
+
+
+STEPS = [
+    Step("machine", 1, 60, ALWAYS, about_machine, "what is here, and what atelier doctor says"),
+    Step("build", 1, 400, NAMED, build, "with --build: the programs, compiled here"),
+    Step("conformance", 1, 40, ALWAYS, conformance, "instructions and memory, as the emulator understands them"),
+    Step("emulated", 1, 130, DRY, emulated, "only --dry-run: the twins on the processor"),
+    Step("checkop", 1, 200, ALWAYS, small, "every variant of every op against the processor, small"),
+    Step("large", 1, 170, ALWAYS, large, "the same at the models' shapes, against the naive variants"),
+    Step("bench", 2, 130, ALWAYS, bench, "every op at the models' shapes"),
+    Step("batched", 2, 110, ALWAYS, batched, "what speed is promised for: batch 8, large parts"),
+    Step("torch", 2, 230, ALWAYS, torch, "torch beside each of them"),
+    Step("tune-exact", 3, 160, ALWAYS, lambda check: tune(check, "exact", 120), "choices of exact plans"),
+    Step("tune-fast", 3, 110, ALWAYS, lambda check: tune(check, "fast", 80), "choices of fast plans"),
+    Step("tuned", 3, 130, ALWAYS, bench_tuned, "every op again, by those choices"),
+    Step("sanitizer", 3, 90, ALWAYS, sanitizer, "compute-sanitizer over a few ops"),
+    Step("ncu", 3, 50, ALWAYS, counters, "hardware counters of a few kernels"),
+]

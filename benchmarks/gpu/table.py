@@ -1,0 +1,162 @@
+"""What the steps of scripts/gpu-check have found, as a page to read.
+
+Rows of ours and of torch are brought together by op, shape and type. A share is of the larger of the peaks
+that we and torch have measured on the same card, so that neither is praised for measuring badly."""
+
+import time
+from collections import namedtuple
+
+Goals = dict  # name: least; of (op, shape)
+Row = namedtuple("Row", "op shape dtype where us variant gflops gbps best_us best_run torch how")
+RUNS = {"models": "untuned", "batched": "untuned", "tuned": "tuned", "tuned, batched": "tuned"}
+RESULTS = {"failed": "**failed**", "running": "**cut off**"}
+
+
+class BadShapes(Exception):
+    """A row of shapes.txt that is none."""
+
+
+def read_goals(path):
+    """{(op, shape): {name: least}} in the order of the file."""
+    goals = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        words = line.split(None, 2)
+        try:
+            op, wanted, shape = words
+            pairs = [goal.split(":") for goal in wanted.split(",")] if wanted != "-" else []
+            least = {name: float(value) for name, value in pairs}
+            if set(least) - {"share", "torch", "tflops", "gbps"}:
+                raise ValueError
+        except ValueError:
+            raise BadShapes(f"{path.name}:{number}: a row is: op, goals, shape") from None
+        goals[(op, shape)] = least
+    return goals
+
+
+# --- rows -------------------------------------------------------------------------------------------
+
+
+def collect(runs, torch):
+    """One Row for every (op, shape, dtype), the untuned time first."""
+    rows = {}
+    for name, run in runs.items():
+        for result in run["results"]:
+            key = (result["op"], result["shape"], result["dtype"])
+            rows.setdefault(key, {})[RUNS.get(name, name)] = result
+    peers = {(r["op"], r["shape"], r["dtype"]): r for r in torch.get("results", [])}
+    return [join(key, results, peers.get(key, {})) for key, results in rows.items()]
+
+
+def join(key, results, peer):
+    best_run = min(results, key=lambda name: results[name]["us"])
+    best = results[best_run]
+    first = results.get("untuned", best)
+    how = peer.get("how") or peer.get("skip", "")
+    return Row(*key, first.get("where", ""), first["us"], best["variant"], best["gflops"], best["gbps"],
+               best["us"], best_run, peer.get("us"), how)
+
+
+def peaks(runs, torch):
+    """The best that anything reached: arithmetic by type and copying, per second."""
+    found = {"f32": 0.0, "bf16": 0.0, "f16": 0.0, "f8": 0.0, "copy": 0.0}
+    for run in runs.values():
+        ours = run.get("peaks", {})
+        for name in ("f32", "bf16", "f8"):
+            found[name] = max(found[name], ours.get(f"{name}_gflops", 0) * 1e9)
+        sizes = ours.get("by_bytes", [])[-1:]  # the last is beyond any cache
+        found["copy"] = max(found["copy"], *(size.get("copy_gbps", 0) * 1e9 for size in [ours, *sizes]))
+    measured = torch.get("peaks", {})
+    found["bf16"] = max(found["bf16"], measured.get("bf16_flops", 0))
+    found["f8"] = max(found["f8"], measured.get("f8_flops", 0))
+    found["copy"] = max(found["copy"], measured.get("copy_bytes", 0))
+    found["f16"] = found["bf16"]
+    return found
+
+
+def type_of(row):
+    return "f8" if ":f8" in row.shape else row.dtype
+
+
+def share(row, peak):
+    """Of the time that the card's peaks need; None where they are unknown."""
+    arithmetic, copying = peak.get(type_of(row), 0), peak["copy"]
+    if not arithmetic or not copying:
+        return None
+    return max(row.gflops * 1e9 / arithmetic, row.gbps * 1e9 / copying)
+
+
+def judge(row, least, peak):
+    """(goals that are missed, goals that could not be judged)"""
+    reached = {"share": share(row, peak), "tflops": row.gflops / 1e3, "gbps": row.gbps,
+               "torch": row.torch / row.best_us if row.torch else None}
+    missed = [f"{name} {reached[name]:.3g} of {value:g}" for name, value in least.items()
+              if reached[name] is not None and reached[name] < value]
+    return missed, [name for name in least if reached[name] is None]
+
+
+# --- the page ---------------------------------------------------------------------------------------
+
+
+def time_text(us):
+    return f"{us / 1e3:.3g} ms" if us >= 1e3 else f"{us:.3g} µs"
+
+
+def cell(text):
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def steps_table(states):
+    lines = ["| step | result | seconds | what came out |", "|---|---|---|---|"]
+    order = {"failed": 0, "running": 1}
+    for line in sorted(states.values(), key=lambda line: order.get(line["status"], 2)):
+        result = RESULTS.get(line["status"], line["status"])
+        lines.append(f"| {line['step']} | {result} | {line['seconds']:g} | {cell(line['note'])} |")
+    return lines
+
+
+def ops_table(rows, goals, peak):
+    lines = ["| op | shape | type | variant | time | TFLOP/s | GB/s | share | torch | by | torch / ours | goals |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        part = share(row, peak)
+        least = goals.get((row.op, row.shape), {})
+        missed, unknown = judge(row, least, peak)
+        verdict = "**below: " + ", ".join(missed) + "**" if missed else \
+            "not judged" if unknown else "reached" if least else ""
+        was = f" (untuned {time_text(row.us)})" if row.best_run != "untuned" else ""
+        cells = [row.op, f"{row.where}: {row.shape}" if row.where else row.shape, row.dtype, row.variant,
+                 time_text(row.best_us) + was, f"{row.gflops / 1e3:.3g}", f"{row.gbps:.4g}",
+                 "-" if part is None else f"{100 * part:.0f} %",
+                 time_text(row.torch) if row.torch else "-", row.how,
+                 f"{row.torch / row.best_us:.2f}" if row.torch else "-", verdict]
+        lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
+    return lines
+
+
+def counts(rows, goals, peak):
+    judged = [judge(row, goals[(row.op, row.shape)], peak) for row in rows if goals.get((row.op, row.shape))]
+    reached = sum(not missed and not unknown for missed, unknown in judged)
+    below = sum(bool(missed) for missed, _ in judged)
+    return f"{reached} of {len(judged)} rows with goals reach them, {below} are below, " \
+           f"{len(judged) - reached - below} could not be judged."
+
+
+def peaks_line(peak, torch):
+    parts = [f"{name} {peak[name] / 1e12:.0f} TFLOP/s" for name in ("f32", "bf16", "f8") if peak[name] >= 1e12]
+    parts += [f"copying {peak['copy'] / 1e12:.2f} TB/s"] if peak["copy"] >= 1e12 else []
+    version = f"; torch {torch['torch']}" if torch.get("torch") else ""
+    return "Measured peaks: " + (", ".join(parts) if parts else "none of a GPU") + version + "."
+
+
+def summary(states, runs, torch, goals):
+    peak, rows = peaks(runs, torch), collect(runs, torch)
+    name = next((run.get("gpu") or run.get("cpu") for run in runs.values()), "no results yet")
+    lines = [f"# GPU check: {name}", "", time.strftime("%Y-%m-%d %H:%M") + ".", "", *steps_table(states), ""]
+    if rows:
+        lines += [peaks_line(peak, torch), counts(rows, goals, peak),
+                  "Times are medians; torch / ours above 1: we are faster. Failed goals first.", ""]
+        rows.sort(key=lambda row: not judge(row, goals.get((row.op, row.shape), {}), peak)[0])
+        lines += ops_table(rows, goals, peak)
+    return "\n".join(lines) + "\n"
