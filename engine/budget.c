@@ -104,6 +104,7 @@ typedef struct call {
     double flops, memory, cached; /* bytes by where they come from */
     double kernel, seconds;       /* without launches, with them */
     at_bound bound;
+    at_origin origin;
     int line[AT_BYS];
 } call;
 
@@ -191,6 +192,7 @@ static at_status price(const at_budget *b, const at_node *n, call *c, at_error *
         (c->memory / figure(b, AT_FIGURE_COPY) + c->cached / figure(b, AT_FIGURE_L2)) /
         share.bandwidth;
     const double launches = works[c->work].launches * figure(b, AT_FIGURE_LAUNCH);
+    c->origin = share.origin;
     c->kernel = fmax(arithmetic, bytes);
     c->seconds = c->kernel + launches;
     c->bound = arithmetic > bytes ? AT_BOUND_ARITHMETIC : AT_BOUND_BYTES;
@@ -220,7 +222,10 @@ static void line_name(const at_budget *b, int node, at_budget_by by, char *text,
     switch (by) {
     case AT_BY_ALL: snprintf(text, room, "all"); break;
     case AT_BY_PART:
-        snprintf(text, room, "%.*s", (int)strcspn(n->scope, "."), *n->scope ? n->scope : "rest");
+        if (*n->scope)
+            snprintf(text, room, "%.*s", (int)strcspn(n->scope, "."), n->scope);
+        else
+            snprintf(text, room, "rest");
         break;
     case AT_BY_WORK: snprintf(text, room, "%s", works[b->calls[node].work].name); break;
     default: call_name(n, text, room); break;
@@ -255,6 +260,7 @@ static void add_to_lines(at_budget *b, int node)
         line->bytes += c->memory + c->cached;
         line->cached += c->cached;
         line->by_bound[c->bound] += c->seconds;
+        line->by_origin[c->origin] += c->kernel;
     }
 }
 

@@ -42,6 +42,7 @@ typedef struct at_budget_line {
     double flops, bytes;      /* bytes: those from memory and from the cache */
     double cached;            /* of these, from the cache */
     double by_bound[3];       /* seconds of the calls that are bound so */
+    double by_origin[4];      /* kernels' seconds by where the calls' shares come from */
     int measured_calls;       /* how many were measured, */
     double measured_seconds;  /* how long these took, */
     double measured_expected; /* and were expected to take, without launches */

@@ -151,6 +151,58 @@ is_json 'd["results"][0]["dtype"] == "bf16" and 0 < d["results"][0]["us_min"] <=
 expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --variant unary_ref --json "${quick[@]}"
 is_json 'd["results"][0]["variant"] == "unary_ref"'
 
+# --- plan --------------------------------------------------------------------------------------------
+expect 0 plan --help
+says out "--budget"
+refused "expected MODEL" plan
+refused "one word too many" plan sdxl sdxl
+refused "there is no model 'nonsense'" plan nonsense
+refused "--budget: there is no 'h300': expected h200, h100 or a100" plan sdxl --budget h300
+refused "--device: there is no 'abacus': expected cpu, cuda, h200" plan sdxl --device abacus
+for size in 1025 0 8x -8 4104 1024x7 8x8x8 1e3 "" x8; do refused "--size: '$size'" plan sdxl --size "$size"; done
+for n in 0 65 x; do refused "--batch" plan sdxl --batch "$n"; done
+refused "--steps" plan sdxl --steps 0
+refused "--top" plan sdxl --top 101
+refused "--guidance: 'maybe' is neither yes nor no" plan sdxl --guidance maybe
+refused "--mode: 'slow'" plan sdxl --mode slow
+for type in i32 f64 nonsense; do refused "--dtype: '$type'" plan sdxl --dtype "$type"; done
+refused "the VAE has no products for f8" plan sdxl-vae --dtype f8
+refused "NVIDIA A100 80GB has no tensor cores for f8" plan sdxl-unet --device cpu --budget a100 --dtype f8
+refused "--measured goes with --budget" plan sdxl --measured "$scratch/none"
+refused "$scratch/none" plan sdxl --device cpu --budget h200 --measured "$scratch/none"
+echo '{"results": [{"us": "x"}]}' >"$scratch/damaged"
+refused "$scratch/damaged: " plan sdxl --device cpu --budget h200 --measured "$scratch/damaged"
+expect 0 plan sdxl-vae --device cpu --size 64
+says out "Memory on cpu"
+expect 1 plan sdxl --device cpu --size 4096 --batch 64 --json
+is_json 'd["memory"]["fits"] is False and d["memory"]["bytes"] > d["memory"]["device_bytes"]'
+# A picture of 30 steps; what is said of the whole is the sum of what is said of its parts.
+expect 0 plan sdxl --budget h200
+says out "Budget on NVIDIA H200: what it is expected to take"
+says out "This program has measured none of them."
+says out "The largest items, and what would shrink them"
+says out "30 steps, one picture: at most 1.0 s"
+expect 0 plan sdxl --budget h200 --batch 8 --steps 20 --top 3 --json
+is_json 'd["rows"] == 16 and d["memory"].get("fits", True) and len(d["budget"]["largest"]) == 3'
+is_json 'abs(sum(p["ms"] * p["runs"] for p in d["budget"]["parts"]) - 1e3 * d["budget"]["seconds"]) < 0.1'
+is_json 'abs(d["budget"]["pictures_per_second"] * d["budget"]["seconds"] - 8) < 1e-3'
+is_json 'all(abs(sum(l["ms"] for l in p[k]) - p["ms"]) < 0.01 for p in d["budget"]["parts"] if "all" in p for k in ("parts", "work", "calls"))'
+is_json '{f["origin"] for f in d["budget"]["figures"]} == {"measured", "data sheet", "assumed"}'
+is_json 'len(d["budget"]["goals"]) == 5 and all(g["reached"] == (g["expected"] >= g["bound"] if "least" in g["text"] else g["expected"] <= g["bound"]) for g in d["budget"]["goals"])'
+is_json 'any(g["text"].startswith("20 steps, 8 pictures at once: ") and abs(g["expected"] / d["budget"]["pictures_per_second"] - 1) < 1e-4 for g in d["budget"]["goals"])'
+echo '{"results": [{"op": "attention", "shape": "q=2,1024,1280 k=2,1024,1280 v=2,1024,1280 heads=20", "dtype": "bf16", "us": 20}]}' >"$scratch/measured"
+expect 0 plan sdxl-unet --budget h200 --measured "$scratch/measured" --json
+is_json 'd["budget"]["measured_calls"] == 60 and "goals" in d["budget"]'
+is_json '[l["measured_ms"] for p in d["budget"]["parts"] for l in p.get("work", []) if l["name"] == "attention"] == [1.2]'
+if "$atelier" doctor --json | grep -q '"kernels": *0'; then
+    refused "this build has no kernels for GPUs, so none for h200" plan sdxl --device h200
+    expect 0 plan sdxl --budget h200
+    says out "Memory: this build has no kernels for GPUs"
+else
+    expect 0 plan sdxl --budget h100
+    says out "Memory on h100, which is only planned for"
+fi
+
 # --- model, inspect ----------------------------------------------------------------------------------
 golden=$(dirname "$(realpath "$0")")/golden
 weights=$golden/files/types.safetensors
