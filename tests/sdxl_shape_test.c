@@ -8,24 +8,8 @@
 
 #include "engine/plan.h"
 #include "models/layers.h"
-#include "models/sdxl_unet.h"
-#include "models/sdxl_vae.h"
+#include "tests/shapes/sdxl_tiny.h"
 #include "tests/unit.h"
-
-static const at_sdxl_unet_config tiny = {
-    .levels = 3,
-    .channels = { 32, 64, 128 },
-    .depth = { 0, 1, 2 },
-    .mid_depth = 2,
-    .layers = 2,
-    .latent = 4,
-    .head_size = 16,
-    .context = 48,
-    .pooled = 24,
-    .sizes = 6,
-    .size_dim = 8,
-    .groups = 32,
-};
 
 /* A device, a store and what is made from them. */
 typedef struct bed {
@@ -321,7 +305,7 @@ static bool uses(at_graph *const *graphs, int n, const at_param *p)
 
 static void every_parameter_is_used(void **state)
 {
-    bed b = open_unet(&tiny, AT_F32), v = open_vae(&at_sdxl_vae_base, AT_BF16);
+    bed b = open_unet(&sdxl_tiny_unet, AT_F32), v = open_vae(&at_sdxl_vae_base, AT_BF16);
     const at_sdxl_unet_size size = { 1, 16, 16, 7 };
     at_graph *unet[] = { at_graph_new(), at_graph_new() };
     at_graph *vae[] = { at_graph_new(), at_graph_new() };
@@ -346,48 +330,6 @@ static void every_parameter_is_used(void **state)
 
 /* --- small models, run ------------------------------------------------------------------------ */
 
-/* Uniform numbers of [-1, 1) by splitmix64. */
-static double uniform(uint64_t *seed)
-{
-    uint64_t z = *seed += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)((z ^ (z >> 31)) >> 11) / 4503599627370496.0 - 1;
-}
-
-/* Numbers of that type; the caller frees them. */
-static void *numbers(at_dtype dtype, int64_t n, double scale, double shift, uint64_t *seed)
-{
-    void *data = malloc((size_t)n * at_dtype_bytes(dtype));
-    AT_ASSERT(data, "no memory for %lld numbers", (long long)n);
-    for (int64_t i = 0; i < n; i++)
-        at_store(data, i, dtype, shift + scale * uniform(seed));
-    return data;
-}
-
-/* Weights so that sums keep the size of what is summed; gains near 1; scales of f8 that fit. */
-static void fill(at_params *store, uint64_t seed)
-{
-    for (int i = 0; i < at_params_count(store); i++) {
-        at_param *p = at_params_at(store, i);
-        const at_view *v = &p->view;
-        if (p->storage != p || p->n_parts)
-            continue;
-        const double fan = (double)at_elements(v) / (double)v->size[0];
-        double scale = v->rank > 1 ? sqrt(3 / fan) : 0.1;
-        double shift = v->rank == 1 && strstr(p->name, "norm") && strstr(p->name, "weight");
-        if (strstr(p->name, "_scale")) {
-            scale = 0;
-            shift = strstr(p->name, "input_scale") ? 0.05 : sqrt(3 / 64.0) / 400;
-        } else if (v->dtype == AT_F8) {
-            scale = 400;
-        }
-        void *data = numbers(v->dtype, at_elements(v), scale, shift, &seed);
-        at_param_upload(store, p, data);
-        free(data);
-    }
-}
-
 enum { TOKENS = 7, SIDE = 8, INPUTS = 5 };
 
 /* What a picture starts from; 'changed' names the input that is another one. */
@@ -400,13 +342,12 @@ static void set_input(at_plan *plan, at_graph *g, at_tensor t, const request *r)
 {
     const at_tensor_info *info = at_graph_tensor(g, t.id);
     const int64_t n = at_elements(&info->view), row = n / info->view.size[0];
-    uint64_t seed = 17, other = 18;
     at_error err;
     bool changed = r->changed && !strcmp(r->changed, info->name);
     double scale = !strcmp(info->name, "time") || !strcmp(info->name, "sizes") ? 400 : 1;
-    void *data = numbers(info->view.dtype, n, scale, 0, &seed);
+    void *data = sdxl_tiny_numbers(info->view.dtype, n, scale, 0, 17);
     if (changed) { /* only the first sample */
-        void *fresh = numbers(info->view.dtype, row, scale, 0, &other);
+        void *fresh = sdxl_tiny_numbers(info->view.dtype, row, scale, 0, 18);
         memcpy(data, fresh, (size_t)row * at_dtype_bytes(info->view.dtype));
         free(fresh);
     }
@@ -495,9 +436,9 @@ static double distance(const float *a, const float *b)
 static void every_input_matters(void **state)
 {
     static const char *const inputs[INPUTS] = { "latent", "time", "context", "pooled", "sizes" };
-    bed b = open_unet(&tiny, AT_F32);
+    bed b = open_unet(&sdxl_tiny_unet, AT_F32);
     (void)state;
-    fill(b.store, 5);
+    sdxl_tiny_fill(b.store);
     float *plain = draw(&b, &(request){ .batch = 1 });
     const double size = spread(plain);
     printf("tiny UNet: outputs of size %.3f\n", size);
@@ -518,9 +459,9 @@ static void every_input_matters(void **state)
 static void samples_do_not_mix(void **state)
 {
     static const char *const inputs[INPUTS] = { "latent", "time", "context", "pooled", "sizes" };
-    bed b = open_unet(&tiny, AT_F32);
+    bed b = open_unet(&sdxl_tiny_unet, AT_F32);
     (void)state;
-    fill(b.store, 6);
+    sdxl_tiny_fill(b.store);
     float *alone = draw(&b, &(request){ .batch = 1 }), *both = draw(&b, &(request){ .batch = 2 });
     assert_memory_equal(alone, both, SAMPLE * sizeof *alone);
     assert_true(distance(both, both + SAMPLE) > 0.01);
@@ -537,10 +478,10 @@ static void samples_do_not_mix(void **state)
 
 static void f8_runs(void **state)
 {
-    bed b = open_unet(&tiny, AT_F8), wide = open_unet(&tiny, AT_BF16);
+    bed b = open_unet(&sdxl_tiny_unet, AT_F8), wide = open_unet(&sdxl_tiny_unet, AT_BF16);
     (void)state;
     assert_int_equal(at_sdxl_unet_params(b.unet), at_sdxl_unet_params(wide.unet));
-    fill(b.store, 7);
+    sdxl_tiny_fill(b.store);
     float *plain = draw(&b, &(request){ .batch = 1 });
     const double size = spread(plain);
     float *other = draw(&b, &(request){ .batch = 1, .changed = "context" });
@@ -555,7 +496,7 @@ static void f8_runs(void **state)
 /* Sides that halving rounds: every level comes back to the size that was put aside. */
 static void odd_sides(void **state)
 {
-    bed b = open_unet(&tiny, AT_F32);
+    bed b = open_unet(&sdxl_tiny_unet, AT_F32);
     at_graph *g = at_graph_new();
     (void)state;
     at_sdxl_unet_step s = at_sdxl_unet_describe_step(b.unet, g, (at_sdxl_unet_size){ 2, 9, 13, 7 });
@@ -570,16 +511,16 @@ static void wrong_configurations(void **state)
 {
     bed b = open_bed();
     at_error err = { 0 };
-    at_sdxl_unet_config c = tiny;
+    at_sdxl_unet_config c = sdxl_tiny_unet;
     (void)state;
     c.levels = 5;
     assert_int_not_equal(at_sdxl_unet_new(&b.unet, b.store, &c, AT_F32, &err), AT_OK);
     assert_true(strstr(err.text, "5 levels") && !b.unet);
-    c = tiny;
+    c = sdxl_tiny_unet;
     c.channels[1] = 65;
     assert_int_not_equal(at_sdxl_unet_new(&b.unet, b.store, &c, AT_F32, &err), AT_OK);
     assert_true(strstr(err.text, "65 channels") && !b.unet);
-    c = tiny;
+    c = sdxl_tiny_unet;
     c.depth[1] = c.depth[2] = c.mid_depth = 0;
     assert_int_not_equal(at_sdxl_unet_new(&b.unet, b.store, &c, AT_F32, &err), AT_OK);
     assert_true(strstr(err.text, "attention") && !b.unet);
@@ -604,12 +545,11 @@ static at_resnet name_resnet(at_params *store, at_naming *n, const char *where, 
 /* The same numbers, by names, to parameters whose sizes are those of the joined input. */
 static void copy_params(at_params *store, const at_naming *from, const at_naming *to)
 {
-    uint64_t seed = 9;
     assert_int_equal(from->n_named, to->n_named);
     for (int i = 0; i < from->n_named; i++) {
         const at_view v = from->named[i]->view;
         assert_true(at_same_shape(&v, &to->named[i]->view));
-        float *data = numbers(AT_F32, at_elements(&v), 0.1, 0.02, &seed);
+        float *data = sdxl_tiny_numbers(AT_F32, at_elements(&v), 0.1, 0.02, (uint64_t)i);
         float *back = malloc(at_view_bytes(&v));
         AT_ASSERT(back, "no memory");
         at_param_upload(store, from->named[i], data);
@@ -660,10 +600,7 @@ static void skip_is_as_if_joined(void **state)
 
 static void vae_runs(void **state)
 {
-    static const at_sdxl_vae_config small = {
-        .channels = { 32, 32, 64, 64 }, .layers = 2, .latent = 4, .groups = 32
-    };
-    bed b = open_vae(&small, AT_F32);
+    bed b = open_vae(&sdxl_tiny_vae, AT_F32);
     at_graph *gd = at_graph_new(), *ge = at_graph_new();
     at_sdxl_vae_io d = at_sdxl_vae_describe_decoder(b.vae, gd, 1, 4, 4);
     at_sdxl_vae_io e = at_sdxl_vae_describe_encoder(b.vae, ge, 1, 32, 32);
@@ -671,7 +608,7 @@ static void vae_runs(void **state)
     static float picture[2][32 * 32 * 3], moments[2][4 * 4 * 8];
     at_error err;
     (void)state;
-    fill(b.store, 8);
+    sdxl_tiny_fill(b.store);
     for (int i = 0; i < 2; i++) {
         set_input(decoder, gd, d.in, &(request){ .changed = i ? "latent" : NULL });
         must(at_plan_run(decoder, &err), &err);
