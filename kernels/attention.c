@@ -148,6 +148,9 @@ AT_ATTENTION_DECLARE(simd);
 
 AT_CUDA_DECLARE(at_attention_few);
 AT_CUDA_DECLARE(at_attention);
+AT_CUDA_DECLARE(at_attention_slabs);
+at_prepare_fn at_attention_slabs_cuda_prepare;
+int at_attention_slabs_cuda_candidates(const void *args, const at_caps *caps);
 AT_CUDA_DECLARE(at_attention_plain);
 AT_CUDNN_DECLARE(at_attention);
 static const at_variant attention_variants[] = {
@@ -155,6 +158,9 @@ static const at_variant attention_variants[] = {
     AT_CUDA_VARIANT("attention_few", at_attention_few, AT_ROWS_INDEPENDENT, NULL),
     AT_CUDNN_VARIANT("attention", at_attention),
     AT_CUDA_VARIANT("attention", at_attention, AT_ROWS_INDEPENDENT, NULL),
+    { "attention_slabs_cuda", AT_CUDA, 0, AT_ROWS_INDEPENDENT, at_attention_slabs_cuda_fits,
+      at_attention_slabs_cuda_prepare, at_attention_slabs_cuda_candidates, NULL,
+      at_attention_slabs_cuda },
     AT_CUDA_VARIANT("attention_plain", at_attention_plain, AT_ROWS_INDEPENDENT, NULL),
 #endif
 #if defined(__x86_64__)

@@ -1,6 +1,7 @@
 #include "tests/check.h"
 
 #define WIDE (CHECK_F32 | CHECK_F16)
+#define SIXTEEN (CHECK_BF16 | CHECK_F16)
 
 /* Head sizes that fill registers and that do not, 1 to several panels, spans and blocks, few
  * queries and many; lengths from nothing to everything; scores so large that the softmax is a
@@ -39,6 +40,9 @@ AT_CASES(attention) = {
     { "q=1,70,136 k=1,70,136 v=1,70,136 heads=1 causal=yes", .types = WIDE },
     { "q=1,70,136 k=1,70,136 v=1,70,136 heads=1 causal=yes", .loose = 2, .types = CHECK_BF16 },
     { "q=1,1030,8 k=1,260,8 v=1,260,8 heads=1", "v=0:1", .types = CHECK_BF16 },
+    { "q=2,34,272 k=2,300,272 v=2,300,272 heads=1", .types = SIXTEEN },
+    { "q=1,70,1024 k=1,261,1024 v=1,261,1024 heads=2", .types = CHECK_F16 },
+    { "q=1,1,260 k=1,8200,260 v=1,8200,260 heads=1", .types = CHECK_BF16 },
     { "q=2,4,12 k=2,5,12 v=2,5,12 lengths=2 heads=2 causal=yes", "lengths=3:5",
       .types = CHECK_F64 },
     { NULL },
