@@ -9,12 +9,13 @@
 #include "cli/json.h"
 #include "cli/peaks.h"
 #include "cli/shapes.h"
+#include "cli/tuning.h"
 #include "engine/bench.h"
 #include "kernels/ops.h"
 
 typedef struct options {
     at_device_options device;
-    const char *name, *op, *shape, *shapes, *dtype, *variant; /* name: of the device */
+    const char *name, *op, *shape, *shapes, *dtype, *variant, *tuning; /* name: of the device */
     double seconds;
     bool json, quick;
 } options;
@@ -29,7 +30,8 @@ typedef struct request {
 typedef struct session {
     const options *o;
     at_device *device;
-    at_error no_gpu; /* why there is none, if it should be said */
+    at_tuning *tuning; /* NULL: none was named */
+    at_error no_gpu;   /* why there is none, if it should be said */
     at_machine machine;
     at_dtype dtype;
     at_shapes shapes;
@@ -52,6 +54,8 @@ static at_parsed parse(options *o, int argc, char **argv)
           "f32, bf16 or f16; else the one that is faster here" },
         { "--variant", AT_OPTION_TEXT, &o->variant, 0, 0, "NAME",
           "this variant; else the one a plan would choose" },
+        { "--tuning", AT_OPTION_TEXT, &o->tuning, 0, 0, "DIR",
+          "what a plan would choose with the choices of that folder (atelier tune)" },
         { "--seconds", AT_OPTION_REAL, &o->seconds, 0.001, 600, "S", "time for each shape (0.5)" },
         { "--quick", AT_OPTION_FLAG, &o->quick, 0, 0, NULL,
           "one shape of each op, those that are soon done" },
@@ -175,19 +179,32 @@ static at_status collect(session *s, at_error *err)
 
 /* --- timing ----------------------------------------------------------------------------------- */
 
-static const at_variant *choose(const session *s, const request *r, const void *args, at_error *err)
+/* What a plan would take. */
+static at_status choose(const session *s, const request *r, const void *args, at_bench_how *how,
+                        char choice[AT_CHOICE_MAX], at_error *err)
 {
-    const at_caps *caps = &s->device->caps;
-    if (!s->o->variant)
-        return at_op_pick(r->op, args, caps, false);
+    const at_tuning_call call = { r->op, args, how->constants, how->exact };
+    at_prepared p;
+    at_status status = at_tuning_choose(s->tuning, s->device, &call, &how->variant, &p, err);
+    if (status != AT_OK)
+        return status;
+    memcpy(choice, p.choice, AT_CHOICE_MAX);
+    how->choice = choice;
+    at_release(how->variant, &p);
+    return AT_OK;
+}
+
+static at_status choose_named(const session *s, const request *r, const void *args,
+                              at_bench_how *how, at_error *err)
+{
     for (int i = 0; i < r->op->n_variants; i++) {
-        const at_variant *v = &r->op->variants[i];
-        if (!strcmp(v->name, s->o->variant) && at_variant_usable(v, args, caps, false))
-            return v;
+        how->variant = &r->op->variants[i];
+        if (!strcmp(how->variant->name, s->o->variant) &&
+            at_variant_usable(how->variant, args, &s->device->caps, how->exact))
+            return AT_OK;
     }
-    at_fail(err, AT_UNSUPPORTED, "%s does not run on this machine, or not with %s", s->o->variant,
-            r->text);
-    return NULL;
+    return at_fail(err, AT_UNSUPPORTED, "%s does not run on this machine, or not with %s",
+                   s->o->variant, r->text);
 }
 
 static double per_second(double amount, double seconds)
@@ -260,13 +277,18 @@ static at_status time_one(session *s, const request *r, at_error *err)
 {
     at_bench *b;
     at_timing timing;
+    char choice[AT_CHOICE_MAX];
+    at_bench_how how = { .constants = at_bench_constants(r->op) };
     at_status status = at_bench_new(&b, s->device, r->op, r->text, s->dtype, err);
     if (status != AT_OK)
         return status;
-    const at_variant *v = choose(s, r, at_bench_args(b), err);
-    status = v ? at_bench_time(b, v, s->o->seconds, &timing, err) : AT_UNSUPPORTED;
+    const void *args = at_bench_args(b);
+    status =
+        s->o->variant ? choose_named(s, r, args, &how, err) : choose(s, r, args, &how, choice, err);
     if (status == AT_OK)
-        report(s, r, v, &timing, at_machine_dtype_of(r->op, at_bench_args(b)));
+        status = at_bench_time_as(b, &how, s->o->seconds, &timing, err);
+    if (status == AT_OK)
+        report(s, r, how.variant, &timing, at_machine_dtype_of(r->op, args));
     at_bench_free(b);
     return status;
 }
@@ -314,6 +336,10 @@ static at_status run(session *s, at_error *err)
         status = open_device(s, err);
     if (status != AT_OK)
         return status;
+    if (s->o->tuning)
+        status = at_tuning_open(&s->tuning, "bench", s->device, s->o->tuning, err);
+    if (status != AT_OK)
+        return status;
     s->dtype = s->o->dtype ? at_dtype_named(s->o->dtype) : at_device_default_dtype(s->device);
     status = collect(s, err);
     if (status == AT_OK)
@@ -337,6 +363,7 @@ int at_command_bench(int argc, char **argv)
     at_json_writer_free(&s.json);
     free(s.requests);
     at_shapes_free(&s.shapes);
+    at_tuning_free(s.tuning);
     at_device_close(s.device);
     if (status != AT_OK)
         return at_unable("bench", &err);

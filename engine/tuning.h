@@ -114,6 +114,6 @@ AT_API at_tuning_counts at_tuning_counted(const at_tuning *t);
 
 /* at_op_choose(), but by the stored choice if there is one ('t' may be NULL). A choice that cannot
  * be made any more is dropped; an exact one only if it cannot be made for one sample either. */
-at_status at_tuning_choose(at_tuning *t, const at_device *d, const at_tuning_call *call,
-                           const at_variant **variant, at_prepared *prepared, at_error *err);
+AT_API at_status at_tuning_choose(at_tuning *t, const at_device *d, const at_tuning_call *call,
+                                  const at_variant **variant, at_prepared *prepared, at_error *err);
 #endif

@@ -11,7 +11,7 @@ typedef struct at_tuning_line {
 
 struct at_tuning {
     at_tuned_for machine;
-    char file[AT_TUNING_FIELD_MAX + 32];
+    char file[2 * AT_TUNING_FIELD_MAX];
     at_tuning_line **list; /* in the order of their keys */
     int n, capacity;
     at_tuning_settings settings;

@@ -35,7 +35,7 @@ static const struct {
 static void describe_cpu(const at_device *d, at_tuned_for *out)
 {
     at_machine_name(out->field[AT_TUNED_FOR_DEVICE], AT_TUNING_FIELD_MAX);
-    snprintf(out->field[AT_TUNED_FOR_COMPUTE], AT_TUNING_FIELD_MAX, "%d threads, capabilities %x",
+    snprintf(out->field[AT_TUNED_FOR_COMPUTE], AT_TUNING_FIELD_MAX, "threads %d, capabilities %x",
              d->caps.threads, (unsigned)d->caps.has);
     for (size_t i = 0; i < AT_COUNT(cpu_libraries); i++)
         if (cpu_libraries[i].version)
@@ -114,26 +114,33 @@ at_status at_tuned_for_device(at_device *d, at_tuned_for *out, at_error *err)
     return status;
 }
 
-/* The device's name in letters that any file system takes; of a processor its threads too. */
-void at_tuning_name_file(at_tuning *t)
+/* Appends the text in letters that any file system takes, a dash between it and what is there. */
+static void append(at_tuning *t, const char *text)
 {
-    const char *device = t->machine.field[AT_TUNED_FOR_DEVICE];
-    const char *compute = t->machine.field[AT_TUNED_FOR_COMPUTE];
-    size_t n = 0, most = AT_TUNING_FIELD_MAX;
-    for (const char *c = device; *c && n < most; c++) {
+    size_t n = strlen(t->file), most = sizeof t->file - sizeof ".tuning";
+    if (n)
+        t->file[n++] = '-';
+    for (const char *c = text; *c && n < most; c++) {
         bool upper = *c >= 'A' && *c <= 'Z', lower = *c >= 'a' && *c <= 'z';
-        bool kept = upper || lower || (*c >= '0' && *c <= '9');
-        if (kept)
+        if (upper || lower || (*c >= '0' && *c <= '9'))
             t->file[n++] = (char)(upper ? *c - 'A' + 'a' : *c);
         else if (n && t->file[n - 1] != '-')
             t->file[n++] = '-';
     }
     while (n && t->file[n - 1] == '-')
         n--;
-    size_t digits = strspn(compute, "0123456789");
-    bool threads = digits && digits < 6 && !strncmp(compute + digits, " threads", 8);
-    snprintf(t->file + n, sizeof t->file - n, "%s%.*s%s", threads ? "-" : "",
-             threads ? (int)digits : 0, compute, threads ? "-threads.tuning" : ".tuning");
+    t->file[n] = 0;
+}
+
+/* The device's name; of a processor also how much of it is used, which is the user's to say. */
+void at_tuning_name_file(at_tuning *t)
+{
+    const char *compute = t->machine.field[AT_TUNED_FOR_COMPUTE];
+    append(t, t->machine.field[AT_TUNED_FOR_DEVICE]);
+    if (!strncmp(compute, "threads", 7))
+        append(t, compute);
+    size_t n = strlen(t->file);
+    snprintf(t->file + n, sizeof t->file - n, ".tuning");
 }
 
 const char *at_tuning_file(const at_tuning *t)

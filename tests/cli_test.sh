@@ -203,6 +203,56 @@ else
     says out "Memory on h100, which is only planned for"
 fi
 
+# --- tune --------------------------------------------------------------------------------------------
+choices=$scratch/cache/choices
+tuned=(--op linear --shape "x=2,9,64 w=48,64 bias=48" --dtype f32 --threads 1 --seconds-each 0.001)
+refused "tune ops" tune
+refused "tune ops" tune nonsense
+refused "there is no op 'nonsense'" tune ops --op nonsense
+refused "--shape goes with --op" tune ops --shape "x=2,2 kind=silu"
+refused "opposite" tune ops --exact --fast
+refused "'i32'" tune ops --op linear --dtype i32
+refused "--seconds" tune ops --seconds -1
+refused "too long" tune ops "${tuned[@]}" --folder ""
+expect 0 tune ops "${tuned[@]}" --folder "$choices" --json
+is_json 'd["tried"] == len(d["results"]) == 2 and {r["mode"] for r in d["results"]} == {"exact", "fast"}'
+is_json 'all(r["candidates"][r["kept"]]["verdict"] == "kept" for r in d["results"])'
+is_json 'all(sum(c["verdict"] == "kept" for c in r["candidates"]) == 1 for r in d["results"])'
+is_json 'd["machine"]["device"] and len(d["machine"]["kernels"]) == 64'
+expect 0 tune ops "${tuned[@]}" --folder "$choices"
+says out "0 tried, 2 known already"
+expect 0 tune ops "${tuned[@]}" --folder "$choices" --again --exact
+says out "1 tried, 0 known already"
+expect 0 tune ops "${tuned[@]}" --folder "$choices" --again --fast --seconds 0.001
+says out "1 tried"
+expect 0 tune ops --op unary --shape "x=3,64 kind=silu" --threads 1 --isa plain --folder "$scratch/other"
+says out "2 with one candidate only"
+[ -z "$(ls "$scratch/other")" ] || fail "$what: stored a file of nothing"
+XDG_CACHE_HOME=$scratch/cache2 expect 0 tune ops "${tuned[@]}" --fast
+[ -n "$(find "$scratch/cache2/atelier" -name '*-threads-1-*.tuning')" ] || fail "$what: nothing in the user's cache"
+file=$(echo "$choices"/*-threads-1-*.tuning)
+# Choices that lie beside the program are known without being tried.
+mkdir -p "$scratch/bin" "$scratch/tuning"
+ln "$atelier" "$scratch/bin/atelier" 2>/dev/null || cp "$atelier" "$scratch/bin/atelier"
+cp "$file" "$scratch/tuning/"
+installed=$atelier
+atelier=$scratch/bin/atelier
+expect 0 tune ops "${tuned[@]}" --folder "$scratch/other"
+says out "0 tried, 2 known already"
+atelier=$installed
+# What bench times is what was stored.
+sed -i 's/\(fast linear .*\)\tlinear_[a-z0-9_]*\t[^\t]*\t/\1\tlinear_ref\t0\t/' "$file"
+expect 0 bench ops "${tuned[@]:0:6}" "${quick[@]}" --tuning "$choices" --json
+is_json 'd["results"][0]["variant"] == "linear_ref"'
+sed -i 's/^oneDNN\t.*/oneDNN\t0.0.1/' "$file"
+expect 0 tune ops "${tuned[@]}" --folder "$choices"
+says out "2 tried, 0 known already"
+says err "it was tuned with oneDNN '0.0.1'"
+sed -i 's/^choices\t2/choices\t3/' "$file"
+refused "the file ends too early" tune ops "${tuned[@]}" --folder "$choices"
+refused "the file ends too early" bench ops --op unary --tuning "$choices" --threads 1
+refused "cannot be made" tune ops "${tuned[@]}" --folder "$file/x"
+
 # --- model, inspect ----------------------------------------------------------------------------------
 golden=$(dirname "$(realpath "$0")")/golden
 weights=$golden/files/types.safetensors
