@@ -17,7 +17,7 @@ typedef struct options {
     at_device_options device;
     const char *name, *op, *shape, *shapes, *dtype, *folder; /* name: of the device */
     double seconds, seconds_each;
-    bool exact, fast, again, quick, json;
+    bool exact, fast, again, check_all, quick, json;
 } options;
 
 typedef struct session {
@@ -55,6 +55,8 @@ static at_parsed parse(options *o, int argc, char **argv)
           "time for each candidate (0.05)" },
         { "--quick", AT_OPTION_FLAG, &o->quick, 0, 0, NULL, "only shapes that are soon done" },
         { "--again", AT_OPTION_FLAG, &o->again, 0, 0, NULL, "try what is known already, too" },
+        { "--check-all", AT_OPTION_FLAG, &o->check_all, 0, 0, NULL,
+          "for exact plans tell of every candidate whether its rows depend on the batch" },
         { "--folder", AT_OPTION_TEXT, &o->folder, 0, 0, "DIR",
           "where choices are kept; else ~/.cache/atelier" },
         AT_OPTION_THREADS(&o->device),
@@ -313,7 +315,8 @@ static at_status begin(session *s, at_error *err)
     if (status != AT_OK)
         return status;
     const at_tuning_settings settings = { .seconds_each = o->seconds_each,
-                                          .seconds_total = o->seconds };
+                                          .seconds_total = o->seconds,
+                                          .check_all = o->check_all };
     at_tuning_set(s->tuning, &settings);
     s->stored = at_clock_seconds();
     s->dtype = o->dtype ? at_dtype_named(o->dtype) : at_device_default_dtype(s->device);

@@ -50,8 +50,12 @@ at_status at_calls_choose(at_calls *calls, const at_op *op, const void *args, ui
 
 void at_calls_free(at_calls *calls)
 {
+    if (calls->n)
+        at_device_enter(calls->device);
     for (int i = 0; i < calls->n; i++)
         at_release(calls->list[i].variant, &calls->list[i].prepared);
+    if (calls->n)
+        at_device_leave(calls->device);
     free(calls->list);
     calls->list = NULL;
     calls->n = calls->capacity = 0;

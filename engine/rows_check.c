@@ -127,6 +127,7 @@ static at_status check_alone(batch *b, at_error *err)
 at_status at_rows_check(at_device *d, const at_op *op, const void *args, int64_t samples,
                         const at_bench_how *how, at_error *err)
 {
+    AT_ASSERT(samples > 1, "a batch of %lld", (long long)samples);
     batch *b = calloc(1, sizeof *b);
     if (!b)
         return at_fail(err, AT_NO_MEMORY, "no memory to compare samples");

@@ -236,8 +236,8 @@ static void tell_unmet(at_tuning *t, const char *key, const at_choice *c, const 
         t->settings.unmet(t->settings.context, key, c, why);
 }
 
-at_status at_tuning_choose(at_tuning *t, const at_device *d, const at_tuning_call *call,
-                           const at_variant **variant, at_prepared *prepared, at_error *err)
+static at_status choose(at_tuning *t, const at_device *d, const at_tuning_call *call,
+                        const at_variant **variant, at_prepared *prepared, at_error *err)
 {
     char key[AT_TUNING_KEY_MAX];
     const at_prepare_in in = { .caps = &d->caps,
@@ -258,4 +258,14 @@ at_status at_tuning_choose(at_tuning *t, const at_device *d, const at_tuning_cal
             at_tuning_drop(t, key);
     }
     return at_op_choose(call->op, call->args, &in, variant, prepared, err);
+}
+
+/* Libraries ask which context is current. */
+at_status at_tuning_choose(at_tuning *t, at_device *d, const at_tuning_call *call,
+                           const at_variant **variant, at_prepared *prepared, at_error *err)
+{
+    at_device_enter(d);
+    at_status status = choose(t, d, call, variant, prepared, err);
+    at_device_leave(d);
+    return status;
 }

@@ -89,15 +89,22 @@ AT_API at_status at_tuning_save(const at_tuning *t, const char *folder, at_error
 /* --- using them ------------------------------------------------------------------------------- */
 
 struct at_trial;
+struct at_bench;
+struct at_bench_how;
+struct at_timing;
 
 /* All of it may be zero. */
 typedef struct at_tuning_settings {
     double seconds_each;  /* of timing one candidate; 0: a twentieth */
     double seconds_total; /* of trying, in all; 0: no end */
+    bool check_all;       /* exact: every candidate's rows, not only of those that would be kept */
     /* Told of a choice that could not be made. */
     void (*unmet)(void *context, const char *key, const at_choice *c, const char *why);
     /* Told of a call that was tried out. */
     void (*tried)(void *context, const at_tuning_call *call, const struct at_trial *trial);
+    /* How a candidate is timed; NULL: by at_bench_time_as(). */
+    at_status (*time)(void *context, struct at_bench *b, const struct at_bench_how *how,
+                      double seconds, struct at_timing *out, at_error *err);
     void *context;
 } at_tuning_settings;
 AT_API void at_tuning_set(at_tuning *t, const at_tuning_settings *settings);
@@ -114,6 +121,7 @@ AT_API at_tuning_counts at_tuning_counted(const at_tuning *t);
 
 /* at_op_choose(), but by the stored choice if there is one ('t' may be NULL). A choice that cannot
  * be made any more is dropped; an exact one only if it cannot be made for one sample either. */
-AT_API at_status at_tuning_choose(at_tuning *t, const at_device *d, const at_tuning_call *call,
+AT_API at_status at_tuning_choose(at_tuning *t, at_device *d, const at_tuning_call *call,
                                   const at_variant **variant, at_prepared *prepared, at_error *err);
+
 #endif

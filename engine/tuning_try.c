@@ -102,11 +102,20 @@ static at_status collect(try *t)
 
 /* --- how fast they are ------------------------------------------------------------------------ */
 
+static at_status time_by_clock(void *context, at_bench *b, const at_bench_how *how, double seconds,
+                               at_timing *out, at_error *err)
+{
+    (void)context;
+    return at_bench_time_as(b, how, seconds, out, err);
+}
+
 static at_status time_all(try *t)
 {
     const at_tuning_settings *set = &t->tuning->settings;
     double each = set->seconds_each > 0 ? set->seconds_each : seconds_each, best = 0;
     size_t room = t->device->api->workspace_bytes;
+    at_status (*timer)(void *, at_bench *, const at_bench_how *, double, at_timing *, at_error *) =
+        set->time ? set->time : time_by_clock;
     at_bench *b;
     at_status status = at_bench_new_args(&b, t->device, t->call->op, t->call->args, t->err);
     if (status != AT_OK)
@@ -124,7 +133,7 @@ static at_status time_all(try *t)
             say(c, AT_VERDICT_SCRATCH, "");
             continue;
         }
-        status = at_bench_time_as(b, &how, each, &timing, &why);
+        status = timer(set->context, b, &how, each, &timing, &why);
         if (status == AT_DEVICE)
             at_fail(t->err, status, "%s", why.text);
         say(c, status == AT_OK ? AT_VERDICT_SLOWER : AT_VERDICT_FAILED, why.text);
@@ -193,17 +202,34 @@ static at_status check_exact(const try *t, at_tried *c, bool *good)
     return AT_OK;
 }
 
-/* The fastest that was not dropped; -1: none was timed. */
+static bool is_left(const at_tried *c)
+{
+    return c->verdict == AT_VERDICT_SLOWER || c->verdict == AT_VERDICT_HOPELESS;
+}
+
+/* The fastest that was not dropped, be it hopeless beside one that was; -1: none was timed. */
 static int fastest(const at_trial *l)
 {
     int best = -1;
     for (int i = 0; i < l->n; i++) {
         const at_tried *c = &l->list[i];
-        if (c->verdict == AT_VERDICT_SLOWER &&
-            (best < 0 || c->seconds < l->list[best].seconds * (best ? 1 : margin)))
+        if (is_left(c) && (best < 0 || c->seconds < l->list[best].seconds * (best ? 1 : margin)))
             best = i;
     }
     return best;
+}
+
+/* What is slower may still be told apart. */
+static at_status check_rest(const try *t)
+{
+    at_status status = AT_OK;
+    bool good;
+    for (int i = 0; i < t->trial->n && status == AT_OK; i++) {
+        at_tried *c = &t->trial->list[i];
+        if (is_left(c))
+            status = check_exact(t, c, &good);
+    }
+    return status;
 }
 
 static at_status decide(try *t)
@@ -217,9 +243,10 @@ static at_status decide(try *t)
                            t->call->op->name, t->trial->list[0].why);
         status = check_exact(t, &t->trial->list[t->trial->kept], &good);
     }
-    if (status == AT_OK)
-        t->trial->list[t->trial->kept].verdict = AT_VERDICT_KEPT;
-    return status;
+    if (status != AT_OK)
+        return status;
+    t->trial->list[t->trial->kept].verdict = AT_VERDICT_KEPT;
+    return t->tuning->settings.check_all ? check_rest(t) : AT_OK;
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
@@ -233,6 +260,23 @@ static at_status keep(at_tuning *t, const char *key, const at_trial *l, at_error
     return at_tuning_put(t, key, &choice, err);
 }
 
+static at_status try_entered(try *all, const char *key, at_tuning *t)
+{
+    at_status status = collect(all);
+    if (status != AT_OK || all->trial->n < 2)
+        return status;
+    status = time_all(all);
+    if (status == AT_OK)
+        status = decide(all);
+    if (status == AT_OK)
+        status = keep(t, key, all->trial, all->err);
+    for (int i = 0; i < all->trial->n; i++)
+        t->counts.tried += all->trial->list[i].seconds > 0;
+    if (status == AT_OK && t->settings.tried)
+        t->settings.tried(t->settings.context, all->call, all->trial);
+    return status;
+}
+
 at_status at_tuning_try(at_tuning *t, at_device *d, const at_tuning_call *call, at_trial *trial,
                         at_error *err)
 {
@@ -241,19 +285,10 @@ at_status at_tuning_try(at_tuning *t, at_device *d, const at_tuning_call *call, 
     try all = { t, d, call, trial, err };
     if (!at_tuning_key(call, key))
         return at_fail(err, AT_UNSUPPORTED, "%s: the call is too long to be a key", call->op->name);
-    at_status status = collect(&all);
-    if (status != AT_OK || trial->n < 2)
-        return status;
-    status = time_all(&all);
-    if (status == AT_OK)
-        status = decide(&all);
-    if (status == AT_OK)
-        status = keep(t, key, trial, err);
-    for (int i = 0; i < trial->n; i++)
-        t->counts.tried += trial->list[i].seconds > 0;
+    at_device_enter(d);
+    at_status status = try_entered(&all, key, t);
+    at_device_leave(d);
     t->counts.seconds += at_clock_seconds() - start;
-    if (status == AT_OK && t->settings.tried)
-        t->settings.tried(t->settings.context, call, trial);
     return status;
 }
 

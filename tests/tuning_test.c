@@ -1,17 +1,15 @@
 /* tuning_test.c -- choices: tried, kept, stored, found again, refused.
  *
  * The op is a scaled copy. Its variant "planted_library" stands for a library whose engines nobody
- * knows: one is slow and right, one is fast and its rows depend on the batch, one wants much
- * scratch, one is made for small batches only. Runs take a time that is set, not measured. */
-#include <fcntl.h>
+ * knows: two are right, one of them slow, one is fast and its rows depend on the batch, one wants
+ * much scratch, one is made for small batches only. How long they take is said, not measured, but
+ * where timing itself is the matter. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/clock.h"
-#include "engine/file.h"
-#include "engine/kernels_hash.h"
+#include "engine/bench.h"
 #include "engine/plan.h"
 #include "engine/rows.h"
 #include "engine/tuning_try.h"
@@ -43,24 +41,21 @@ static at_status planted_shape(void *args, at_error *err)
 
 #define FACTOR 0.75f
 
-enum { SLOW_US = 900, MIDDLE_US = 400, FAST_US = 100, SCRATCH = 5000, SCRATCH_MUCH = 3 << 20 };
+enum { SLOW_US = 1600, MIDDLE_US = 800, FAST_US = 120, SCRATCH = 5000, SCRATCH_MUCH = 3 << 20 };
 
-static void scale(const at_planted_args *a, const at_launch *l, size_t scratch, int micros)
+static void scale(const at_planted_args *a, const at_launch *l, size_t scratch)
 {
-    double until = at_clock_seconds() + micros * 1e-6;
     for (int64_t r = 0; r < at_rows(&a->x); r++)
         for (int64_t c = 0; c < at_cols(&a->x); c++)
             at_set(&a->y, r, c, at_get(&a->x, r, c) * (double)a->factor);
-    if (scratch)
-        memset(l->scratch, 0xff, scratch); /* whoever's memory this is besides will notice */
-    while (at_clock_seconds() < until)
-        ;
+    if (scratch) /* whose memory it is besides will notice */
+        memset(l->scratch, 0xff, SCRATCH);
 }
 
 static at_status run_own(const void *args, const at_prepared *p, const at_launch *l)
 {
     (void)p;
-    scale(args, l, 0, SLOW_US);
+    scale(args, l, 0);
     return AT_OK;
 }
 
@@ -75,8 +70,9 @@ typedef struct engine {
 static const engine engines[] = {
     { "e10", MIDDLE_US, SCRATCH, false, 64 },
     { "e11", FAST_US, 0, true, 64 },
-    { "e12", FAST_US, SCRATCH_MUCH, false, 64 },
-    { "e13", FAST_US / 2, 0, false, 6 },
+    { "e12", FAST_US / 3, SCRATCH_MUCH, false, 64 },
+    { "e13", FAST_US / 8, 0, false, 6 },
+    { "e14", 3 * FAST_US, 0, false, 64 },
 };
 enum { ENGINES = (int)AT_COUNT(engines) };
 
@@ -108,7 +104,7 @@ static at_status run_library(const void *args, const at_prepared *p, const at_la
 {
     const at_planted_args *a = args;
     const engine *e = p->state;
-    scale(a, l, e->scratch, e->micros);
+    scale(a, l, e->scratch);
     if (e->dependent && a->x.size[0] > 1) {
         int64_t last = at_rows(&a->x) - 1;
         at_set(&a->y, last, 0, at_get(&a->y, last, 0) * (1 + 1e-6));
@@ -159,9 +155,22 @@ static at_device *open_device(size_t workspace)
     return d;
 }
 
+/* Runs once, and says what is written in the table. */
+static at_status told_time(void *context, at_bench *b, const at_bench_how *how, double seconds,
+                           at_timing *out, at_error *err)
+{
+    int micros = SLOW_US;
+    (void)context, (void)seconds;
+    for (int i = 0; i < ENGINES; i++)
+        if (!strcmp(engines[i].name, how->choice))
+            micros = engines[i].micros;
+    *out = (at_timing){ .seconds = micros * 1e-6, .seconds_min = micros * 1e-6, .runs = 1 };
+    return at_bench_run(b, how, err);
+}
+
 static at_tuning *new_tuning(at_device *d)
 {
-    const at_tuning_settings settings = { .seconds_each = 0.004 };
+    const at_tuning_settings settings = { .time = told_time };
     at_tuned_for machine;
     at_tuning *t;
     at_error err;
@@ -218,7 +227,7 @@ static void store(at_tuning *t, int64_t batch, bool exact, const char *variant, 
 
 static void fast_takes_the_fastest(void **state)
 {
-    at_device *d = open_device(0);
+    at_device *d = open_device(1 << 20);
     at_tuning *t = new_tuning(d);
     (void)state;
     at_trial *trial = tried(t, d, 8, false); /* e13 is not made for 8 samples */
@@ -251,8 +260,9 @@ static void exact_drops_rows_that_depend_on_the_batch(void **state)
     assert_int_equal(of(trial, "e13")->verdict, AT_VERDICT_OTHER_BATCH);
     printf("dropped: e13: %s\n", of(trial, "e13")->why);
     assert_int_equal(of(trial, "e12")->verdict, AT_VERDICT_SCRATCH);
-    assert_int_equal(of(trial, "e10")->verdict, AT_VERDICT_KEPT);
-    assert_string_equal(known(t, 1, true)->text, "e10"); /* of every batch */
+    assert_int_equal(of(trial, "e10")->verdict, AT_VERDICT_SLOWER);
+    assert_int_equal(of(trial, "e14")->verdict, AT_VERDICT_KEPT); /* hopeless beside the dropped */
+    assert_string_equal(known(t, 1, true)->text, "e14");          /* of every batch */
     free(trial);
     trial = tried(t, d, 1, true); /* seen although it was asked for one sample */
     assert_int_equal(of(trial, "e11")->verdict, AT_VERDICT_ROWS);
@@ -262,11 +272,34 @@ static void exact_drops_rows_that_depend_on_the_batch(void **state)
     at_device_close(d);
 }
 
+/* What would not be kept is looked at when it is asked for. */
+static void every_candidate_can_be_checked(void **state)
+{
+    at_device *d = open_device(0);
+    at_tuning *t = new_tuning(d);
+    at_tuning_settings settings = { .time = told_time };
+    (void)state;
+    for (int all = 0; all < 2; all++) {
+        settings.check_all = all;
+        at_tuning_set(t, &settings);
+        at_trial *trial = tried(t, d, 2, true); /* e12 is faster than e11, and right */
+        bool dropped = of(trial, "e11")->verdict == AT_VERDICT_ROWS;
+        assert_int_equal(of(trial, "e10")->verdict == AT_VERDICT_SLOWER ||
+                             of(trial, "e10")->verdict == AT_VERDICT_HOPELESS,
+                         true);
+        assert_int_equal(of(trial, "e12")->verdict, AT_VERDICT_KEPT);
+        assert_int_equal(dropped, all);
+        free(trial);
+    }
+    at_tuning_free(t);
+    at_device_close(d);
+}
+
 static void time_for_trying_has_an_end(void **state)
 {
     at_device *d = open_device(0);
     at_tuning *t = new_tuning(d);
-    const at_tuning_settings settings = { .seconds_each = 1e-3, .seconds_total = 1e-6 };
+    const at_tuning_settings settings = { .time = told_time, .seconds_total = 1e-9 };
     (void)state;
     at_tuning_set(t, &settings);
     for (int64_t batch = 1; batch < 4; batch++) {
@@ -408,12 +441,19 @@ static void takes(const model *m, const char *variant, const char *choice)
 static void untuned_plans_follow_the_list(void **state)
 {
     at_device *d = open_device(0);
+    at_tuning *t = new_tuning(d);
     (void)state;
     model fast = make(d, 4, NULL), exact = make(d, 4, &(at_plan_options){ .exact = true });
+    model looks = make(d, 4, &(at_plan_options){ .tuning = t });
     takes(&fast, "planted_library", "e10");
     takes(&exact, "planted_own", "0"); /* never one that has yet to be tried */
+    takes(&looks, "planted_library", "e10");
+    assert_int_equal(at_tuning_counted(t).unknown, 1);
+    assert_int_equal(at_tuning_counted(t).tried, 0);
     unmake(&fast);
     unmake(&exact);
+    unmake(&looks);
+    at_tuning_free(t);
     at_device_close(d);
 }
 
@@ -540,188 +580,59 @@ static void a_choice_of_other_batches_stays(void **state)
     at_device_close(d);
 }
 
-/* --- files ------------------------------------------------------------------------------------ */
-
-typedef struct folder {
-    char path[64], file[512];
-} folder;
-
-static folder new_folder(const at_tuning *t)
-{
-    folder f = { "/tmp/atelier-tuning-XXXXXX", "" };
-    assert_non_null(mkdtemp(f.path));
-    snprintf(f.file, sizeof f.file, "%s/%s", f.path, at_tuning_file(t));
-    return f;
-}
-
-static void remove_folder(const folder *f)
-{
-    unlink(f->file);
-    assert_int_equal(rmdir(f->path), 0);
-}
-
-static char *read_file(const folder *f, size_t *bytes)
-{
-    at_file file;
-    at_error err;
-    assert_int_equal(at_file_open(&file, f->file, &err), AT_OK);
-    char *text = malloc(file.bytes + 1);
-    assert_non_null(text);
-    assert_int_equal(at_file_read(&file, 0, text, file.bytes, &err), AT_OK);
-    text[ *bytes = file.bytes] = 0;
-    at_file_close(&file);
-    return text;
-}
+/* --- stored ----------------------------------------------------------------------------------- */
 
 static void a_stored_tuning_is_found_again(void **state)
 {
-    at_device *d = open_device(0);
+    char folder[] = "/tmp/atelier-tuning-XXXXXX", file[512];
+    at_device *d = open_device(1 << 20);
     at_tuning *t = new_tuning(d), *again = new_tuning(d);
-    folder f = new_folder(t);
     at_error err = { 0 };
     (void)state;
-    assert_int_equal(at_tuning_load(t, f.path, &err), AT_NOT_FOUND);
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/%s", folder, at_tuning_file(t));
     const at_plan_options first = { .tuning = t, .tune = true },
                           second = { .tuning = again, .tune = true };
     model a = make(d, 8, &first);
     takes(&a, "planted_library", "e11");
-    assert_int_equal(at_tuning_save(t, f.path, &err), AT_OK);
-    assert_int_equal(at_tuning_load(again, f.path, &err), AT_OK);
+    assert_true(at_tuning_counted(t).tried > 0);
+    assert_int_equal(at_tuning_save(t, folder, &err), AT_OK);
+    assert_int_equal(at_tuning_load(again, folder, &err), AT_OK);
     model b = make(d, 8, &second);
     takes(&b, "planted_library", "e11");
     assert_int_equal(at_tuning_counted(again).tried, 0);
     assert_int_equal(at_tuning_counted(again).found, 1); /* nodes share their call */
-    size_t bytes, bytes_again;
-    char *text = read_file(&f, &bytes);
-    assert_int_equal(at_tuning_save(again, f.path, &err), AT_OK);
-    char *text_again = read_file(&f, &bytes_again);
-    assert_int_equal(bytes, bytes_again);
-    assert_memory_equal(text, text_again, bytes);
-    printf("%s", text);
-    free(text);
-    free(text_again);
     unmake(&a);
     unmake(&b);
-    remove_folder(&f);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(folder), 0);
     at_tuning_free(t);
     at_tuning_free(again);
     at_device_close(d);
 }
 
-static void another_machine_begins_anew(void **state)
-{
-    at_device *d = open_device(0);
-    at_tuning *t = new_tuning(d);
-    at_tuned_for machine;
-    at_error err = { 0 };
-    size_t bytes;
-    (void)state;
-    folder f = new_folder(t);
-    store(t, 4, false, "planted_library", "e11");
-    assert_int_equal(at_tuned_for_device(d, &machine, &err), AT_OK);
-    assert_int_equal(strlen(machine.field[AT_TUNED_FOR_KERNELS]), 64);
-    assert_string_equal(machine.field[AT_TUNED_FOR_KERNELS], at_kernels_hash);
-    assert_int_equal(at_tuning_save(t, f.path, &err), AT_OK);
-    char *text = read_file(&f, &bytes);
-    for (int i = 0; i < AT_TUNED_FOR_COUNT; i++) {
-        at_tuned_for other = machine;
-        at_tuning *u;
-        size_t end = strlen(other.field[i]) - 1;
-        other.field[i][end] = other.field[i][end] == '1' ? '2' : '1';
-        assert_int_equal(at_tuning_new(&u, &other, &err), AT_OK);
-        assert_int_equal(at_tuning_parse(u, "choices", text, bytes, &err), AT_UNSUPPORTED);
-        assert_non_null(strstr(err.text, at_tuned_for_name(i)));
-        assert_non_null(strstr(err.text, other.field[i]));
-        assert_int_equal(at_tuning_count(u), 0);
-        if (i == AT_TUNED_FOR_DRIVER)
-            printf("%s\n", err.text);
-        at_tuning_free(u);
-    }
-    free(text);
-    remove_folder(&f);
-    at_tuning_free(t);
-    at_device_close(d);
-}
-
-static void is_damaged(at_tuning *t, const char *text, size_t bytes)
-{
-    at_error err = { 0 };
-    at_status status = at_tuning_parse(t, "choices", text, bytes, &err);
-    if (status != AT_CORRUPT || !*err.text || at_tuning_count(t))
-        fail_msg("%zu bytes: %s, '%s': %.*s", bytes, at_status_name(status), err.text, (int)bytes,
-                 text);
-}
-
-/* 'text' with its first 'from' made 'to', or with 'to' behind it. */
-static void damage(at_tuning *t, const char *text, const char *from, const char *to)
-{
-    char other[8192];
-    const char *at = *from ? strstr(text, from) : text + strlen(text);
-    assert_non_null(at);
-    int n =
-        snprintf(other, sizeof other, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    assert_true(n > 0 && (size_t)n < sizeof other);
-    is_damaged(t, other, (size_t)n);
-}
-
-static void damaged_files_are_refused(void **state)
-{
-    static const struct {
-        const char *from, *to;
-    } damages[] = {
-        { "tuning 1", "tuning 2" },
-        { "device\t", "devil\t" },
-        { "driver\t", "driver\tx\t" },
-        { "choices\t2", "choices\t3" },
-        { "choices\t2", "choices\t1" },
-        { "choices\t2", "choices\t2.5" },
-        { "choices\t2", "choices\t-2" },
-        { "choices\t2", "choices\t1e9" },
-        { "choices\t2", "choices\t0x2" },
-        { "fast", "zzzz" },
-        { "planted_library", "" },
-        { "e11", "e1\t1" },
-        { "e11", "e\x01" },
-        { "0.001", "nan" },
-        { "0.001", "inf" },
-        { "0.001", "-1" },
-        { "0.001", "" },
-        { "\t0\n", "\t1e300\n" },
-        { "\t0\n", "\n" },
-        { "", "more\n" },
-        { "", "\n" },
-    };
-    at_device *d = open_device(0);
-    at_tuning *t = new_tuning(d);
-    size_t bytes;
-    at_error err;
-    (void)state;
-    folder f = new_folder(t);
-    store(t, 4, false, "planted_library", "e11");
-    store(t, 5, false, "planted_library", "e11");
-    assert_int_equal(at_tuning_save(t, f.path, &err), AT_OK);
-    char *text = read_file(&f, &bytes);
-    at_tuning_free(t);
-    t = new_tuning(d);
-    for (size_t i = 0; i < AT_COUNT(damages); i++)
-        damage(t, text, damages[i].from, damages[i].to);
-    for (size_t n = 0; n < bytes; n++)
-        is_damaged(t, text, n);
-    char *line = malloc(1 << 20);
-    assert_non_null(line);
-    memset(line, 'a', 1 << 20);
-    is_damaged(t, line, 1 << 20);
-    free(line);
-    assert_int_equal(truncate(f.file, (off_t)AT_TUNING_BYTES_MAX + 1), 0);
-    assert_int_equal(at_tuning_load(t, f.path, &err), AT_CORRUPT);
-    assert_non_null(strstr(err.text, f.file));
-    free(text);
-    remove_folder(&f);
-    at_tuning_free(t);
-    at_device_close(d);
-}
-
 /* --- a real op -------------------------------------------------------------------------------- */
+
+static void hopeless_runs_end_soon(void **state)
+{
+    at_device *d = open_device(0);
+    at_planted_args a = args_of(2);
+    at_bench *b;
+    at_timing timing;
+    at_error err;
+    at_bench_how how = { .variant = &planted_variants[1] };
+    (void)state;
+    assert_int_equal(at_bench_new_args(&b, d, &planted, &a, &err), AT_OK);
+    assert_int_equal(at_bench_time_as(b, &how, 0.001, &timing, &err), AT_OK);
+    assert_true(timing.runs >= 3);
+    how.hopeless = 1e-9;
+    assert_int_equal(at_bench_time_as(b, &how, 0.001, &timing, &err), AT_OK);
+    assert_int_equal(timing.runs, 1);
+    how.choice = "1";
+    assert_int_equal(at_bench_time_as(b, &how, 0.001, &timing, &err), AT_UNSUPPORTED);
+    at_bench_free(b);
+    at_device_close(d);
+}
 
 /* Own code and, where it is there, the library: whichever is faster, a sample's bytes are its
  * own. */
@@ -734,6 +645,7 @@ static void products_are_tuned(void **state)
     at_trial *trial = malloc(sizeof *trial);
     at_error err = { 0 };
     (void)state;
+    at_tuning_set(t, &(at_tuning_settings){ .seconds_each = 0.004 });
     assert_non_null(trial);
     for (int i = 0; i < 4; i++) {
         _Alignas(16) unsigned char args[AT_ARGS_MAX];
@@ -764,6 +676,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fast_takes_the_fastest),
         cmocka_unit_test(exact_drops_rows_that_depend_on_the_batch),
+        cmocka_unit_test(every_candidate_can_be_checked),
         cmocka_unit_test(time_for_trying_has_an_end),
         cmocka_unit_test(keys_tell_calls_apart),
         cmocka_unit_test(exact_keys_leave_the_batch_out),
@@ -774,8 +687,7 @@ int main(void)
         cmocka_unit_test(choices_that_cannot_be_made_are_told_and_dropped),
         cmocka_unit_test(a_choice_of_other_batches_stays),
         cmocka_unit_test(a_stored_tuning_is_found_again),
-        cmocka_unit_test(another_machine_begins_anew),
-        cmocka_unit_test(damaged_files_are_refused),
+        cmocka_unit_test(hopeless_runs_end_soon),
         cmocka_unit_test(products_are_tuned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
