@@ -13,6 +13,7 @@
 #include "engine/json.h"
 #include "engine/pickle.h"
 #include "engine/source.h"
+#include "engine/tuning.h"
 #include "runtime/exif.h"
 #include "runtime/picture.h"
 #include "tests/fuzz/fuzz.h"
@@ -69,6 +70,28 @@ at_status at_fuzz_json(const unsigned char *data, size_t bytes, at_error *err)
             read_member(&j);
         }
     return at_json_end(&j);
+}
+
+/* --- choices ---------------------------------------------------------------------------------- */
+
+/* On the machine of the seed; what was read is looked up. */
+at_status at_fuzz_tuning(const unsigned char *data, size_t bytes, at_error *err)
+{
+    const at_tuned_for machine = { { "Some GPU", "9.0", "13000 580.95.05", "130100", "91900",
+                                     "none", "0123456789abcdef" } };
+    at_tuning *t;
+    const char *key;
+    at_status status = at_tuning_new(&t, &machine, err);
+    if (status != AT_OK)
+        return status;
+    status = at_tuning_parse(t, "choices", (const char *)data, bytes, err);
+    AT_ASSERT(status == AT_OK || !at_tuning_count(t), "%d choices", at_tuning_count(t));
+    for (int i = 0; i < at_tuning_count(t); i++) {
+        const at_choice *c = at_tuning_at(t, i, &key);
+        AT_ASSERT(at_tuning_find(t, key) == c, "choice %d is not found", i);
+    }
+    at_tuning_free(t);
+    return status;
 }
 
 /* --- files of weights ------------------------------------------------------------------------- */
