@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/json.h"
 #include "cli/peaks.h"
 #include "cli/shapes.h"
@@ -17,7 +18,7 @@ typedef struct options {
     at_device_options device;
     const char *name, *op, *shape, *shapes, *dtype, *variant, *tuning; /* name: of the device */
     double seconds;
-    bool json, quick;
+    bool json, quick, cached;
 } options;
 
 /* One shape that was asked for. */
@@ -57,6 +58,8 @@ static at_parsed parse(options *o, int argc, char **argv)
         { "--tuning", AT_OPTION_TEXT, &o->tuning, 0, 0, "DIR",
           "what a plan would choose with the choices of that folder (atelier tune)" },
         { "--seconds", AT_OPTION_REAL, &o->seconds, 0.001, 600, "S", "time for each shape (0.5)" },
+        { "--cached", AT_OPTION_FLAG, &o->cached, 0, 0, NULL,
+          "on a GPU: what fits into its cache is timed from there too" },
         { "--quick", AT_OPTION_FLAG, &o->quick, 0, 0, NULL,
           "one shape of each op, those that are soon done" },
         AT_OPTION_THREADS(&o->device),
@@ -70,7 +73,8 @@ static at_parsed parse(options *o, int argc, char **argv)
         list,
         (int)AT_COUNT(list),
         "Shares are of the time that the machine's measured peaks would need: its arithmetic, or\n"
-        "the bandwidth that it reaches on as many bytes.\n"
+        "the bandwidth that it reaches on as many bytes. On a GPU the operands are several sets\n"
+        "taken in turn, more than its cache holds, so that memory's bandwidth counts.\n"
     };
     const char *word;
     at_parsed parsed = at_options_parse(&usage, argc, argv, &word, 1);
@@ -214,12 +218,23 @@ static double per_second(double amount, double seconds)
 
 static void print_head(session *s)
 {
-    char peaks[160];
-    at_peaks_text(&s->machine, peaks, sizeof peaks);
-    printf("%s, %d thread%s, %s; peaks: %s\n", s->machine.name, s->machine.threads,
-           s->machine.threads == 1 ? "" : "s", at_dtype_name(s->dtype), peaks);
+    char peaks[256];
+    const at_machine *m = &s->machine;
+    const int units = m->multiprocessors ? m->multiprocessors : m->threads;
+    at_peaks_text(m, peaks, sizeof peaks);
+    printf("%s, %d %s%s, %s; peaks: %s\n", m->name, units,
+           m->multiprocessors ? "multiprocessor" : "thread", units == 1 ? "" : "s",
+           at_dtype_name(s->dtype), peaks);
     printf("%-20s %-28s %11s %9s %8s %7s  %s\n", "op", "variant", "us", "GFLOP/s", "GB/s", "share",
            "shape");
+}
+
+static void write_gpu(at_json_writer *w, const session *s)
+{
+    at_json_put_int(w, "sm", s->device->caps.sm);
+    at_json_put_int(w, "multiprocessors", s->machine.multiprocessors);
+    at_json_put_uint(w, "cache_bytes", s->machine.cache_bytes);
+    at_json_put_uint(w, "bytes", s->machine.memory_bytes);
 }
 
 static void write_head(session *s)
@@ -227,8 +242,12 @@ static void write_head(session *s)
     at_json_writer *w = &s->json;
     *w = at_json_stdout();
     at_json_write_object(w);
-    at_json_put_text(w, "cpu", s->machine.name);
-    at_json_put_int(w, "threads", s->machine.threads);
+    at_json_put_text(w, "device", s->device->api->name);
+    at_json_put_text(w, s->machine.multiprocessors ? "gpu" : "cpu", s->machine.name);
+    if (s->machine.multiprocessors)
+        write_gpu(w, s);
+    else
+        at_json_put_int(w, "threads", s->machine.threads);
     at_json_put_text(w, "dtype", at_dtype_name(s->dtype));
     at_json_write_key(w, "peaks");
     at_peaks_write(w, &s->machine);
@@ -243,40 +262,72 @@ static at_status write_tail(session *s, at_error *err)
     return at_json_finish(&s->json, err);
 }
 
-static void report(session *s, const request *r, const at_variant *v, const at_timing *t,
-                   at_dtype computed)
+/* What one shape gave. */
+typedef struct result {
+    const at_variant *variant;
+    at_timing timing, cached; /* cached.runs is 0 where that was not timed */
+    at_dtype computed;
+    double gflops, gbps, share;
+} result;
+
+static void print_result(const request *r, const result *e)
 {
-    double roofline = at_machine_roofline(&s->machine, r->cost, computed);
-    double gflops = per_second(r->cost.flops, t->seconds) / 1e9;
-    double gbps = per_second(r->cost.bytes, t->seconds) / 1e9;
-    double share = per_second(roofline, t->seconds);
-    if (!s->o->json) {
-        printf("%-20s %-28s %11.1f %9.1f %8.2f %5.0f %%  %s%s%s\n", r->op->name, v->name,
-               t->seconds * 1e6, gflops, gbps, 100 * share, r->where, *r->where ? ": " : "",
-               r->text);
-        fflush(stdout);
-        return;
-    }
-    at_json_writer *w = &s->json;
+    printf("%-20s %-28s %11.1f %9.1f %8.2f %5.0f %%  %s%s%s", r->op->name, e->variant->name,
+           e->timing.seconds * 1e6, e->gflops, e->gbps, 100 * e->share, r->where,
+           *r->where ? ": " : "", r->text);
+    if (e->cached.runs)
+        printf("; from the cache %.1f us", e->cached.seconds * 1e6);
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void write_result(at_json_writer *w, const request *r, const result *e)
+{
     at_json_write_object(w);
     at_json_put_text(w, "op", r->op->name);
     at_json_put_text(w, "where", r->where);
     at_json_put_text(w, "shape", r->text);
-    at_json_put_text(w, "dtype", at_dtype_name(computed));
-    at_json_put_text(w, "variant", v->name);
-    at_json_put_measure(w, "us", t->seconds * 1e6);
-    at_json_put_measure(w, "us_min", t->seconds_min * 1e6);
-    at_json_put_int(w, "runs", t->runs);
-    at_json_put_measure(w, "gflops", gflops);
-    at_json_put_measure(w, "gbps", gbps);
-    at_json_put_measure(w, "share", share);
+    at_json_put_text(w, "dtype", at_dtype_name(e->computed));
+    at_json_put_text(w, "variant", e->variant->name);
+    at_json_put_measure(w, "us", e->timing.seconds * 1e6);
+    at_json_put_measure(w, "us_min", e->timing.seconds_min * 1e6);
+    at_json_put_int(w, "runs", e->timing.runs);
+    at_json_put_int(w, "sets", e->timing.sets);
+    if (e->cached.runs)
+        at_json_put_measure(w, "us_cached", e->cached.seconds * 1e6);
+    at_json_put_measure(w, "gflops", e->gflops);
+    at_json_put_measure(w, "gbps", e->gbps);
+    at_json_put_measure(w, "share", e->share);
     at_json_write_close(w);
+}
+
+static void report(session *s, const request *r, result *e)
+{
+    double bytes = r->cost.bytes * e->timing.sets;
+    double roofline = at_machine_roofline_over(&s->machine, r->cost, e->computed, bytes);
+    e->gflops = per_second(r->cost.flops, e->timing.seconds) / 1e9;
+    e->gbps = per_second(r->cost.bytes, e->timing.seconds) / 1e9;
+    e->share = per_second(roofline, e->timing.seconds);
+    if (s->o->json)
+        write_result(&s->json, r, e);
+    else
+        print_result(r, e);
+}
+
+/* Once more with one set, if there were several and one fits into the cache. */
+static at_status time_cached(const session *s, at_bench *b, const at_bench_how *how, result *e,
+                             at_error *err)
+{
+    if (!s->o->cached || e->timing.sets < 2 || at_bench_bytes(b) > s->machine.cache_bytes / 2)
+        return AT_OK;
+    at_bench_rotate(b, 0);
+    return at_bench_time_as(b, how, s->o->seconds, &e->cached, err);
 }
 
 static at_status time_one(session *s, const request *r, at_error *err)
 {
     at_bench *b;
-    at_timing timing;
+    result e = { 0 };
     char choice[AT_CHOICE_MAX];
     at_bench_how how = { .constants = at_bench_constants(r->op) };
     at_status status = at_bench_new(&b, s->device, r->op, r->text, s->dtype, err);
@@ -285,10 +336,14 @@ static at_status time_one(session *s, const request *r, at_error *err)
     const void *args = at_bench_args(b);
     status =
         s->o->variant ? choose_named(s, r, args, &how, err) : choose(s, r, args, &how, choice, err);
+    e.computed = at_machine_dtype_of(r->op, args);
     if (status == AT_OK)
-        status = at_bench_time_as(b, &how, s->o->seconds, &timing, err);
+        status = at_bench_time_as(b, &how, s->o->seconds, &e.timing, err);
+    e.variant = how.variant;
     if (status == AT_OK)
-        report(s, r, how.variant, &timing, at_machine_dtype_of(r->op, args));
+        status = time_cached(s, b, &how, &e, err);
+    if (status == AT_OK)
+        report(s, r, &e);
     at_bench_free(b);
     return status;
 }
@@ -324,9 +379,7 @@ static at_status open_device(session *s, at_error *err)
 {
     const options *o = s->o;
     const char *name = o->name || !(o->device.isa || o->device.threads) ? o->name : "cpu";
-    if (name)
-        return at_device_open(&s->device, name, &o->device, err);
-    return at_device_open_best(&s->device, &o->device, &s->no_gpu, err);
+    return at_command_device(&s->device, name, &o->device, &s->no_gpu, err);
 }
 
 static at_status run(session *s, at_error *err)

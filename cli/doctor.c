@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/json.h"
 #include "cli/libraries.h"
 #include "cli/peaks.h"
@@ -84,14 +85,16 @@ static void find_threads(findings *f, const options *o)
 
 static void describe_gpu(findings *f)
 {
-    char size[32], rest[32];
+    char size[32], rest[32], cache[32];
     const at_cuda_about *a = &f->cuda;
+    at_peaks_bytes((double)a->cache_bytes, cache, sizeof cache);
     at_peaks_bytes((double)a->bytes, size, sizeof size);
     at_peaks_bytes((double)f->cuda_free, rest, sizeof rest);
     snprintf(f->gpu, sizeof f->gpu,
-             "%s, compute capability %d.%d, %s, %s free, driver for CUDA %d.%d%s", a->name,
-             a->sm / 10, a->sm % 10, size, rest, a->driver_version / 1000,
-             a->driver_version % 1000 / 10,
+             "%s, compute capability %d.%d, %d multiprocessors, %s, %s free, %s of L2, driver for "
+             "CUDA %d.%d%s",
+             a->name, a->sm / 10, a->sm % 10, a->multiprocessors, size, rest, cache,
+             a->driver_version / 1000, a->driver_version % 1000 / 10,
              f->cuda_kernels ? "" : "; this build has no kernels for it: the cpu is used");
 }
 
@@ -102,7 +105,7 @@ static void find_gpu(findings *f)
     at_error err = { 0 };
     f->device_node = access("/dev/nvidiactl", F_OK) == 0;
     f->cuda_kernels = at_variants_for(AT_CUDA);
-    if (at_device_open_api(&d, &at_device_cuda, NULL, &err) == AT_OK) {
+    if (at_command_gpu(&d, &err) == AT_OK) {
         f->cuda_free = at_device_memory_free(d);
         f->cuda_device =
             at_device_cuda_about(d, &f->cuda, &err) == AT_OK && at_device_check(d, &err) == AT_OK;
@@ -247,12 +250,25 @@ static void print_choices(const findings *f)
     }
 }
 
+/* Whether the GPU uses a library; it does where nothing says why not. */
+static void print_use(const char *name, const at_error *why_not)
+{
+    char text[2 * AT_ERROR_TEXT_MAX];
+    snprintf(text, sizeof text, "%s%s%s", name, *why_not->text ? " is not used: " : " is used",
+             why_not->text);
+    line("", text);
+}
+
 static void print_words(const findings *f)
 {
     print_machine(f);
     print_peaks(f);
     print_libraries();
     line("gpu", f->gpu);
+    if (f->cuda_device) {
+        print_use("cuBLASLt", &f->cuda.no_cublaslt);
+        print_use("cuDNN", &f->cuda.no_cudnn);
+    }
     print_choices(f);
 }
 
@@ -299,6 +315,15 @@ static void write_libraries(at_json_writer *w, const findings *f)
     at_json_write_close(w);
 }
 
+static void write_use(at_json_writer *w, const char *key, const at_error *why_not)
+{
+    at_json_write_key(w, key);
+    at_json_write_object(w);
+    at_json_put_bool(w, "used", !*why_not->text);
+    at_json_put_text(w, "why", why_not->text);
+    at_json_write_close(w);
+}
+
 static void write_gpu(at_json_writer *w, const findings *f)
 {
     at_json_write_object(w);
@@ -312,6 +337,10 @@ static void write_gpu(at_json_writer *w, const findings *f)
         at_json_put_int(w, "driver_version", f->cuda.driver_version);
         at_json_put_uint(w, "bytes", f->cuda.bytes);
         at_json_put_uint(w, "free_bytes", f->cuda_free);
+        at_json_put_uint(w, "cache_bytes", f->cuda.cache_bytes);
+        at_json_put_int(w, "multiprocessors", f->cuda.multiprocessors);
+        write_use(w, "cublaslt", &f->cuda.no_cublaslt);
+        write_use(w, "cudnn", &f->cuda.no_cudnn);
     }
     at_json_write_close(w);
 }

@@ -4,8 +4,8 @@
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "cli/device.h"
 #include "engine/cuda_libraries.h"
 
 #if !defined(AT_HAS_ONEDNN)
@@ -32,37 +32,15 @@ static void describe_libc(at_library *out)
     snprintf(out->detail, sizeof out->detail, "the C library");
 }
 
-/* Where torch's wheels and other installations of CUDA may lie. */
-static const struct {
-    const char *variable, *rest; /* below the folder that the variable names; NULL: as it stands */
-} cuda_places[] = {
-    { "CUDA_HOME", "/lib64" },
-    { "CUDA_PATH", "/lib64" },
-    { "VIRTUAL_ENV", "/lib/python3*/site-packages" },
-    { "CONDA_PREFIX", "/lib" },
-    { "CONDA_PREFIX", "/lib/python3*/site-packages" },
-    { "HOME", "/.local/lib/python3*/site-packages" },
-    { NULL, "/usr/local/lib/python3*/site-packages" },
-    { NULL, "/usr/local/lib/python3*/dist-packages" },
-};
-
 static void describe_cuda_library(at_library *out, at_cuda_library_id id)
 {
-    enum { FOLDER_MAX = 512 };
-    char text[AT_COUNT(cuda_places)][FOLDER_MAX];
-    const char *folders[AT_COUNT(cuda_places) + 1] = { NULL };
-    size_t count = 0;
-    for (size_t i = 0; i < AT_COUNT(cuda_places); i++) {
-        const char *variable = cuda_places[i].variable, *root = variable ? getenv(variable) : "";
-        int n = root ? snprintf(text[i], FOLDER_MAX, "%s%s", root, cuda_places[i].rest) : -1;
-        if (n > 0 && n < FOLDER_MAX)
-            folders[count++] = text[i];
-    }
+    at_places found;
     at_cuda_library l;
     at_error err;
     const int room = (int)sizeof out->detail - 1;
+    at_places_find(&found);
     out->name = at_cuda_library_name(id);
-    if (at_cuda_library_open(&l, id, folders, &err) != AT_OK) {
+    if (at_cuda_library_open(&l, id, found.folders, &err) != AT_OK) {
         snprintf(out->detail, sizeof out->detail, "%.*s", room, err.text);
         return;
     }

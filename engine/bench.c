@@ -18,14 +18,15 @@ const at_bench_shape *at_bench_shape_at(int i)
     return i >= 0 && (size_t)i < AT_COUNT(shapes) ? &shapes[i] : NULL;
 }
 
-enum { RUNS_MIN = 3, RUNS_MAX = 10000 };
+enum { RUNS_MIN = 3, RUNS_MAX = 10000, SETS_MAX = 1024 };
 
 struct at_bench {
     at_device *device;
     const at_op *op;
     char *arena;
-    size_t used;  /* of the arena, by operands */
-    double *runs; /* seconds of each run, room for RUNS_MAX */
+    size_t used;   /* of the arena, by operands */
+    size_t rotate; /* bytes that sets of them exceed together; 0: one set */
+    double *runs;  /* seconds of each run, room for RUNS_MAX */
     _Alignas(16) unsigned char args[AT_ARGS_MAX];
 };
 
@@ -242,6 +243,14 @@ static at_status place(at_bench *b, at_error *err)
     return status;
 }
 
+/* A device that failed has no memory free: that it failed is what must be told. */
+static at_status reason_of(at_device *d, at_status status, at_error *err)
+{
+    at_error failed = { 0 };
+    at_status own = at_device_check(d, &failed);
+    return own == AT_OK ? status : at_fail(err, own, "%s", failed.text);
+}
+
 /* A bench without memory for its operands yet. */
 static at_bench *bench_of(at_device *d, const at_op *op, at_error *err)
 {
@@ -253,7 +262,9 @@ static at_bench *bench_of(at_device *d, const at_op *op, at_error *err)
         at_fail(err, AT_NO_MEMORY, "no memory to time with");
         return NULL;
     }
-    *b = (at_bench){ .device = d, .op = op, .runs = runs };
+    *b = (at_bench){ .device = d, .op = op, .runs = runs, .rotate = AT_BENCH_ROTATE };
+    if (b->rotate < 4 * d->cache_bytes)
+        b->rotate = 4 * d->cache_bytes;
     return b;
 }
 
@@ -262,6 +273,8 @@ static at_status finish(at_bench **out, at_bench *b, at_status described, at_err
 {
     at_status status = described == AT_OK ? place(b, err) : described;
     *out = status == AT_OK ? b : NULL;
+    if (status != AT_OK)
+        status = reason_of(b->device, status, err);
     if (status != AT_OK)
         at_bench_free(b);
     return status;
@@ -298,14 +311,27 @@ const void *at_bench_args(const at_bench *b)
     return b->args;
 }
 
+void at_bench_rotate(at_bench *b, size_t bytes)
+{
+    b->rotate = bytes;
+}
+
+size_t at_bench_bytes(const at_bench *b)
+{
+    return b->used;
+}
+
 /* --- timing ----------------------------------------------------------------------------------- */
 
 typedef struct call {
+    at_bench *bench;
     const at_variant *variant;
     at_prepared prepared;
     at_launch launch;
+    size_t stride; /* from one set of operands and forms to the next */
+    int sets;
     double hopeless;                              /* at_bench_how */
-    _Alignas(16) unsigned char args[AT_ARGS_MAX]; /* with the forms' addresses */
+    _Alignas(16) unsigned char args[AT_ARGS_MAX]; /* the first set's, with the forms' addresses */
 } call;
 
 uint32_t at_bench_constants(const at_op *op)
@@ -337,32 +363,33 @@ static at_status make_ready(at_bench *b, call *c, at_error *err)
         next += rounded(form->bytes);
     }
     c->launch = (at_launch){ &b->device->stream, p->scratch_bytes ? next : NULL, NULL };
+    c->stride = b->used + forms;
+    c->sets = 1;
     return AT_OK;
 }
 
-static at_status run_once(at_bench *b, const call *c, double *seconds, at_error *err)
+static at_status enqueue(const call *c, const void *args, at_error *err)
 {
     at_error why = { 0 };
     at_launch launch = c->launch;
     launch.err = &why;
-    double start = at_clock_seconds();
-    at_status status = c->variant->run(c->args, &c->prepared, &launch);
-    at_device_wait(b->device);
-    *seconds = at_clock_seconds() - start;
+    at_status status = c->variant->run(args, &c->prepared, &launch);
     return status == AT_OK ? AT_OK
                            : at_fail(err, status, "%s failed: %s%s%s", c->variant->name,
                                      at_status_name(status), *why.text ? ": " : "", why.text);
 }
 
-static int compare(const void *a, const void *b)
+static at_status run_once(at_bench *b, const call *c, double *seconds, at_error *err)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    double start = at_clock_seconds();
+    at_status status = enqueue(c, c->args, err);
+    at_device_wait(b->device);
+    *seconds = at_clock_seconds() - start;
+    return status;
 }
 
 /* A tenth of the time warms up: caches, clocks, the team of threads. */
-static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing *out,
-                           at_error *err)
+static at_status time_runs(at_bench *b, call *c, double seconds, at_timing *out, at_error *err)
 {
     enum { WARM = 10 }; /* how much longer than another a first run may take */
     double spent = 0, took = 0;
@@ -384,16 +411,82 @@ static at_status time_runs(at_bench *b, const call *c, double seconds, at_timing
     }
     if (status != AT_OK)
         return status;
-    qsort(b->runs, (size_t)n, sizeof *b->runs, compare);
-    *out = (at_timing){ b->runs[n / 2], b->runs[0], n };
+    *out = (at_timing){ .seconds = at_median(b->runs, n), .runs = n, .sets = 1 };
+    out->seconds_min = b->runs[0];
     return AT_OK;
+}
+
+/* --- timing where runs are captured ----------------------------------------------------------- */
+
+static at_status enqueue_set(void *context, int i, at_error *err)
+{
+    const call *c = context;
+    const at_op *op = c->bench->op;
+    _Alignas(16) unsigned char args[AT_ARGS_MAX];
+    memcpy(args, c->args, sizeof args);
+    for (int k = 0; k < op->n_operands; k++) {
+        at_view *v = at_operand_of(op, args, k);
+        if (at_has(v))
+            v->data = (char *)v->data + (size_t)(i % c->sets) * c->stride;
+    }
+    return enqueue(c, args, err);
+}
+
+/* How many sets: a run of 'each' seconds that could not go round them in a fraction of the time is
+ * so slow that a cache makes no difference to it. */
+static int sets_for(const at_bench *b, const call *c, double each, double seconds)
+{
+    enum { FRACTION = 6 };
+    size_t there = (at_device_memory_free(b->device) + b->device->range_mapped) / 2;
+    double touched = at_op_cost(b->op, b->args).bytes; /* a part of a sparse operand */
+    size_t sets = (size_t)((double)b->rotate / (touched > 1 ? touched : 1)) + 1;
+    if (sets > there / c->stride)
+        sets = there / c->stride;
+    if (each > 0 && (double)sets * each > seconds / FRACTION)
+        sets = (size_t)(seconds / FRACTION / each);
+    if (sets > SETS_MAX)
+        sets = SETS_MAX;
+    return sets > 1 ? (int)sets : 1;
+}
+
+/* Copies of the first set, one behind the other; scratch, which all share, moves behind them. */
+static at_status make_sets(at_bench *b, call *c, int sets, at_error *err)
+{
+    void *arena;
+    const size_t bytes = (size_t)sets * c->stride;
+    at_status status =
+        at_device_arena(b->device, bytes + rounded(c->prepared.scratch_bytes), &arena, err);
+    if (status != AT_OK)
+        return status;
+    for (int i = 1; i < sets; i++)
+        at_device_copy(b->device, b->arena + (size_t)i * c->stride, b->arena, c->stride);
+    c->sets = sets;
+    c->launch.scratch = c->prepared.scratch_bytes ? b->arena + bytes : NULL;
+    return AT_OK;
+}
+
+static at_status time_captured(at_bench *b, call *c, double seconds, at_timing *out, at_error *err)
+{
+    at_launches l = { .launch = enqueue_set, .context = c, .round = 1 };
+    at_status status = at_launches_try(b->device, &l, err);
+    *out = (at_timing){ .seconds = l.each, .seconds_min = l.each, .runs = 1, .sets = 1 };
+    if (status == AT_OK && c->hopeless > 0 && l.each > c->hopeless)
+        return AT_OK;
+    if (status == AT_OK)
+        status = make_sets(b, c, sets_for(b, c, l.each, seconds), err);
+    if (status != AT_OK)
+        return status;
+    l.round = c->sets;
+    status = at_launches_time(b->device, &l, seconds, out, err);
+    out->sets = c->sets;
+    return status;
 }
 
 /* Runs once where 'out' is NULL. */
 static at_status time_entered(at_bench *b, const at_bench_how *how, double seconds, at_timing *out,
                               at_error *err)
 {
-    call c = { .variant = how->variant, .hopeless = how->hopeless };
+    call c = { .bench = b, .variant = how->variant, .hopeless = how->hopeless };
     double took;
     const at_prepare_in in = { .caps = &b->device->caps,
                                .constants = how->constants,
@@ -406,7 +499,7 @@ static at_status time_entered(at_bench *b, const at_bench_how *how, double secon
         return status;
     status = make_ready(b, &c, err);
     if (status == AT_OK && out)
-        status = time_runs(b, &c, seconds, out, err);
+        status = (b->device->api->replay ? time_captured : time_runs)(b, &c, seconds, out, err);
     else if (status == AT_OK)
         status = run_once(b, &c, &took, err);
     at_release(c.variant, &c.prepared);

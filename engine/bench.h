@@ -3,18 +3,18 @@
  * A bench holds one call: args from text, inputs in device memory filled with numbers of a sensible
  * range, weights as constants, so that variants compute from their packed forms as they do in a
  * plan. Its memory lies in the device's shared arena: one bench per device at a time, and no plan
- * between. Runs follow one another on warm caches and pages, as nodes of a plan do. One thread. */
+ * between. One thread.
+ *
+ * On the cpu, runs follow one another on warm caches and pages, as nodes of a plan do. On a device
+ * that captures they are the replays of a graph (engine/timing.h), in which they take several sets
+ * of equal operands in turn, as many as its cache cannot hold: no run finds there what the one
+ * before it has read. */
 #ifndef AT_ENGINE_BENCH_H
 #define AT_ENGINE_BENCH_H
 
-#include "engine/device.h"
+#include "engine/timing.h"
 
 typedef struct at_bench at_bench;
-
-typedef struct at_timing {
-    double seconds, seconds_min; /* of one run: the median, the shortest */
-    int runs;
-} at_timing;
 
 /* 'text' as at_args_parse() takes it. Optional outputs are left out, except for gradients: training
  * asks for all of them. */
@@ -33,6 +33,14 @@ AT_API at_status at_bench_check(at_device *d, const at_op *op, const char *text,
                                 at_cost *cost, at_error *err);
 /* The call's args, without addresses of forms. */
 AT_API const void *at_bench_args(const at_bench *b);
+
+/* On a device that captures: sets of operands come to more than 'bytes' together, as far as half of
+ * the free memory and the time allow; 0: there is one, which the cache may hold. Without this call
+ * AT_BENCH_ROTATE or four times the cache, whichever is more. */
+enum { AT_BENCH_ROTATE = 256 << 20 };
+AT_API void at_bench_rotate(at_bench *b, size_t bytes);
+/* Bytes of one set's operands, without what a variant derives from them. */
+AT_API size_t at_bench_bytes(const at_bench *b);
 
 /* Runs again and again for about 'seconds', at least three times unless that takes four times as
  * long. */

@@ -122,6 +122,11 @@ void at_device_download(at_device *d, void *to_host, const void *from, size_t by
     d->api->download(d, to_host, from, bytes);
 }
 
+void at_device_copy(at_device *d, void *to, const void *from, size_t bytes)
+{
+    d->api->copy(d, to, from, bytes);
+}
+
 void at_device_wait(at_device *d)
 {
     d->api->wait(d);
@@ -137,6 +142,12 @@ void at_device_leave(at_device *d)
 {
     if (d->api->leave)
         d->api->leave(d);
+}
+
+void at_device_hold(at_device *d, double seconds)
+{
+    if (d->api->hold)
+        d->api->hold(d, seconds);
 }
 
 size_t at_device_memory_free(at_device *d)

@@ -11,6 +11,8 @@
 
 typedef struct at_device at_device;
 
+enum { AT_DEVICE_NAME_MAX = 128 };
+
 /* Where a node's work is enqueued: what is on one lane runs in order, lanes run side by side and
  * wait for each other where it is said. */
 typedef enum at_lane {
@@ -67,6 +69,17 @@ typedef struct at_device_api {
     /* The first failure since it was asked last of the functions above that return none, and of
      * work that was enqueued: AT_OK if there was none. NULL: they cannot fail. */
     at_status (*check)(at_device *d, at_error *err);
+    /* Within the device's memory, on the stream. */
+    void (*copy)(at_device *d, void *to, const void *from, size_t bytes);
+    /* Moments on the stream (engine/timing.h); all NULL where work is done when a call returns.
+     * new: NULL if none can be made. seconds: between two that are marked; waits for 'to'. */
+    void *(*moment_new)(at_device *d);
+    void (*moment_free)(at_device *d, void *moment);
+    void (*moment_mark)(at_device *d, void *moment);
+    double (*moment_seconds)(at_device *d, void *from, void *to);
+    /* Keeps the stream busy for about that long, so that the host gets ahead of it; NULL: it need
+     * not. */
+    void (*hold)(at_device *d, double seconds);
 } at_device_api;
 
 struct at_device {
@@ -77,6 +90,10 @@ struct at_device {
     void *range;                     /* the shared arena */
     size_t range_bytes, range_mapped;
     void *own; /* the implementation's */
+    /* What a GPU says of itself; empty and zero elsewhere. */
+    char processor[AT_DEVICE_NAME_MAX]; /* "NVIDIA H200" */
+    size_t memory_bytes, cache_bytes;   /* in all; of its L2 */
+    int multiprocessors;
 };
 
 /* "cpu", "cuda"; a device that is named and is not there is an error, never replaced by another. */
@@ -99,9 +116,11 @@ void at_device_free(at_device *d, void *memory, size_t bytes);
 at_status at_device_arena(at_device *d, size_t bytes, void **arena, at_error *err);
 void at_device_upload(at_device *d, void *to, const void *from_host, size_t bytes);
 void at_device_download(at_device *d, void *to_host, const void *from, size_t bytes);
+void at_device_copy(at_device *d, void *to, const void *from, size_t bytes);
 void at_device_wait(at_device *d);
 void at_device_enter(at_device *d);
 void at_device_leave(at_device *d);
+void at_device_hold(at_device *d, double seconds);
 size_t at_device_memory_free(at_device *d);
 /* After a wait or a download: whether what was done since the last check has come to its end. */
 at_status at_device_check(at_device *d, at_error *err);

@@ -110,5 +110,6 @@ const at_device_api at_device_cpu = {
     .upload = cpu_copy,
     .download = cpu_copy,
     .wait = cpu_wait,
+    .copy = cpu_copy,
     .memory_free = cpu_memory_free,
 };

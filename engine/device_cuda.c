@@ -14,6 +14,7 @@
  * that met it. What frees something goes on after a failure. */
 #include "engine/device_cuda.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@
 #include "engine/cuda_libraries.h"
 #include "kernels/cublaslt.h"
 #include "kernels/cudnn.h"
+#include "kernels/peak_gpu.h"
 
 enum { WINDOWS = 2, SM_MIN = 80 };
 
@@ -149,6 +151,25 @@ static at_status learn_capability(cuda *c, int *sm, at_error *err)
                 : at_fail(err, AT_UNSUPPORTED,
                           "the cuda device cannot map memory as it is needed (a virtual machine's "
                           "shared GPU?)");
+}
+
+/* What at_device and at_cuda_about tell of the device. */
+static at_status learn_about(cuda *c, at_device *d, at_error *err)
+{
+    const at_cuda_driver *u = &c->driver;
+    int cache = 0;
+    at_status status =
+        at_cuda_check(u, u->device_name(d->processor, (int)sizeof d->processor, c->device), err,
+                      "asking for the name of device %d", c->device);
+    if (status == AT_OK)
+        status = at_cuda_check(u, u->device_memory(&d->memory_bytes, c->device), err,
+                               "asking for the memory of device %d", c->device);
+    if (status == AT_OK)
+        status = ask(c, &cache, AT_CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, err);
+    if (status == AT_OK)
+        status = ask(c, &d->multiprocessors, AT_CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, err);
+    d->cache_bytes = cache > 0 ? (size_t)cache : 0;
+    return status;
 }
 
 static at_caps caps_of(const cuda *c, int sm)
@@ -284,6 +305,8 @@ at_status at_device_cuda_open(at_device *d, const at_cuda_files *files,
     if (status == AT_OK)
         status = learn_capability(c, &sm, err);
     if (status == AT_OK)
+        status = learn_about(c, d, err);
+    if (status == AT_OK)
         status = open_context(c, files, options, err);
     if (status != AT_OK) {
         release(c);
@@ -310,16 +333,16 @@ static void cuda_close(at_device *d)
 at_status at_device_cuda_about(at_device *d, at_cuda_about *out, at_error *err)
 {
     cuda *c = d->own;
-    const at_cuda_driver *u = &c->driver;
+    at_status status = learn_about(c, d, err);
     *out = (at_cuda_about){ .sm = d->caps.sm,
-                            .driver_version = u->version,
+                            .driver_version = c->driver.version,
+                            .bytes = d->memory_bytes,
+                            .cache_bytes = d->cache_bytes,
+                            .multiprocessors = d->multiprocessors,
                             .no_cublaslt = c->no_cublaslt,
                             .no_cudnn = c->no_cudnn };
-    at_status status = at_cuda_check(u, u->device_name(out->name, (int)sizeof out->name, c->device),
-                                     err, "asking for the name of device %d", c->device);
-    return status != AT_OK ? status
-                           : at_cuda_check(u, u->device_memory(&out->bytes, c->device), err,
-                                           "asking for the memory of device %d", c->device);
+    snprintf(out->name, sizeof out->name, "%s", d->processor);
+    return status;
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -559,6 +582,16 @@ static void cuda_download(at_device *d, void *to_host, const void *from, size_t 
     pop(c);
 }
 
+static void cuda_copy(at_device *d, void *to, const void *from, size_t bytes)
+{
+    cuda *c = d->own;
+    if (!push(c))
+        return;
+    good(c, c->driver.copy(address_of(to), address_of(from), bytes, c->stream),
+         "a copy within the device");
+    pop(c);
+}
+
 static void cuda_wait(at_device *d)
 {
     cuda *c = d->own;
@@ -570,6 +603,66 @@ static void cuda_wait(at_device *d)
     for (int k = 0; k < AT_LANE_COUNT; k++)
         if (c->lanes[k])
             good(c, c->driver.stream_wait(c->lanes[k]), "the work on a lane");
+    pop(c);
+}
+
+/* --- moments ---------------------------------------------------------------------------------- */
+
+static void *cuda_moment_new(at_device *d)
+{
+    cuda *c = d->own;
+    at_cu_event event = NULL;
+    if (!push(c))
+        return NULL;
+    bool there = good(c, c->driver.event_create(&event, AT_CU_EVENT_DEFAULT), "making an event");
+    pop(c);
+    return there ? event : NULL;
+}
+
+static void cuda_moment_free(at_device *d, void *moment)
+{
+    cuda *c = d->own;
+    bool pushed = push(c);
+    good(c, c->driver.event_destroy(moment), "freeing an event");
+    if (pushed)
+        pop(c);
+}
+
+static void cuda_moment_mark(at_device *d, void *moment)
+{
+    cuda *c = d->own;
+    if (!push(c))
+        return;
+    good(c, c->driver.event_record(moment, c->stream), "marking a moment");
+    pop(c);
+}
+
+static double cuda_moment_seconds(at_device *d, void *from, void *to)
+{
+    cuda *c = d->own;
+    float ms = 0;
+    if (!push(c))
+        return 0;
+    bool told = good(c, c->driver.event_wait(to), "the work before a moment") &&
+                good(c, c->driver.event_between(&ms, from, to), "the time between two moments");
+    pop(c);
+    return told ? 1e-3 * (double)ms : 0;
+}
+
+/* A chain of multiplications on one warp, an instruction a cycle; a slower clock holds longer. */
+static void cuda_hold(at_device *d, double seconds)
+{
+    enum { WARP = 32 };
+    const double clock = 2e9;
+    const at_peak_gpu *peak = at_peak_gpu_kernels();
+    cuda *c = d->own;
+    at_error err = { 0 };
+    const at_launch launch = { &d->stream, NULL, &err };
+    if (!peak || !push(c))
+        return;
+    int64_t rounds = (int64_t)(seconds * clock / AT_PEAK_GPU_CHAINS);
+    if (peak->f32(rounds, 1, WARP, &launch) != AT_OK && c->failed.status == AT_OK)
+        at_fail(&c->failed, AT_DEVICE, "cuda: keeping the device busy failed: %s", err.text);
     pop(c);
 }
 
@@ -753,4 +846,10 @@ const at_device_api at_device_cuda = {
     .mark_set = cuda_mark_set,
     .mark_await = cuda_mark_await,
     .check = cuda_check_failed,
+    .copy = cuda_copy,
+    .moment_new = cuda_moment_new,
+    .moment_free = cuda_moment_free,
+    .moment_mark = cuda_moment_mark,
+    .moment_seconds = cuda_moment_seconds,
+    .hold = cuda_hold,
 };

@@ -11,7 +11,9 @@ typedef struct at_cuda_about {
     char name[256]; /* "NVIDIA H100 80GB HBM3" */
     int sm;         /* 90 for compute capability 9.0 */
     int driver_version;
-    size_t bytes;                   /* of its memory, in all */
+    size_t bytes;       /* of its memory, in all */
+    size_t cache_bytes; /* of its L2 */
+    int multiprocessors;
     at_error no_cublaslt, no_cudnn; /* why a library is not used; empty where it is */
 } at_cuda_about;
 

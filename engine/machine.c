@@ -31,10 +31,16 @@ void at_machine_look(const at_device *d, at_machine *out)
 {
     *out = (at_machine){ .cores = at_cpu_cores(), .threads = d->caps.threads };
     at_machine_name(out->name, sizeof out->name);
-    if (d->caps.kind == AT_CUDA)
-        snprintf(out->name, sizeof out->name, "cuda, compute capability %d.%d", d->caps.sm / 10,
-                 d->caps.sm % 10);
     out->memory_bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    if (d->caps.kind == AT_CPU)
+        return;
+    snprintf(out->name, sizeof out->name, "cuda, compute capability %d.%d", d->caps.sm / 10,
+             d->caps.sm % 10);
+    if (*d->processor)
+        snprintf(out->name, sizeof out->name, "%s", d->processor);
+    out->memory_bytes = d->memory_bytes;
+    out->cache_bytes = d->cache_bytes;
+    out->multiprocessors = d->multiprocessors;
 }
 
 /* --- the loops of this processor -------------------------------------------------------------- */
@@ -222,13 +228,22 @@ static at_status measure_bandwidth(at_device *d, const loops *l, double bytes, a
     return AT_OK;
 }
 
+/* About two milliseconds of multiply-adds on a large GPU. */
+static const at_gpu_work gpu_work = {
+    .bytes = { 2 << 20, 8 << 20, 32 << 20, 128 << 20, 512 << 20, (size_t)2 << 30 },
+    .product = 8192,
+    .rounds = 50000,
+    .launches = AT_MACHINE_LAUNCHES,
+    .seconds = 0.1,
+};
+
 at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err)
 {
     enum { TRIES = 30 };
     const double slice = 2e-3;
-    at_machine_look(d, out);
     if (d->caps.kind != AT_CPU)
-        return AT_OK; /* a GPU's peaks are not measured yet */
+        return at_machine_measure_gpu(d, &gpu_work, out, err);
+    at_machine_look(d, out);
     loops l = loops_of(at_cpu_probe());
     if (!l.read)
         return AT_OK; /* peaks stay 0: there is no loop for this processor */
@@ -241,7 +256,7 @@ at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_err
 
 static double best_of(const at_bandwidth *b)
 {
-    return fmax(b->read, fmax(b->copy, b->streaming_copy));
+    return fmax(fmax(b->read, b->copy), fmax(b->streaming_copy, b->driver_copy));
 }
 
 double at_machine_bandwidth(const at_machine *m, double bytes)
@@ -261,14 +276,26 @@ double at_machine_bandwidth(const at_machine *m, double bytes)
     return best_of(last);
 }
 
-double at_machine_roofline(const at_machine *m, at_cost cost, at_dtype dtype)
+static double peak_of(const at_machine *m, at_dtype dtype)
 {
-    bool dots = dtype == AT_BF16 && m->bf16_flops > m->f32_flops;
-    double peak = dots ? m->bf16_flops : m->f32_flops;
-    double bandwidth = at_machine_bandwidth(m, cost.bytes);
+    double own = dtype == AT_BF16  ? m->bf16_flops
+                 : dtype == AT_F16 ? m->f16_flops
+                 : dtype == AT_F8  ? m->f8_flops
+                                   : 0;
+    return fmax(own, m->f32_flops);
+}
+
+double at_machine_roofline_over(const at_machine *m, at_cost cost, at_dtype dtype, double bytes)
+{
+    double peak = peak_of(m, dtype), bandwidth = at_machine_bandwidth(m, bytes);
     double arithmetic = peak > 0 ? cost.flops / peak : 0;
     double memory = bandwidth > 0 ? cost.bytes / bandwidth : 0;
     return fmax(arithmetic, memory);
+}
+
+double at_machine_roofline(const at_machine *m, at_cost cost, at_dtype dtype)
+{
+    return at_machine_roofline_over(m, cost, dtype, cost.bytes);
 }
 
 at_dtype at_machine_dtype_of(const at_op *op, const void *args)

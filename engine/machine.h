@@ -4,13 +4,15 @@
 
 #include "engine/device.h"
 
-enum { AT_MACHINE_NAME_MAX = 96, AT_MACHINE_SIZES = 6 };
+enum { AT_MACHINE_NAME_MAX = AT_DEVICE_NAME_MAX, AT_MACHINE_SIZES = 6 };
 
 /* Bytes per second where 'bytes' in all are touched again and again. A copy counts what it reads
  * and what it writes; a streaming copy writes past the caches. */
 typedef struct at_bandwidth {
     size_t bytes;
     double read, copy, streaming_copy;
+    double
+        driver_copy; /* a GPU's, by its driver; 'copy' is by a kernel, the others are not taken */
 } at_bandwidth;
 
 typedef struct at_machine {
@@ -20,7 +22,16 @@ typedef struct at_machine {
     double f32_flops, bf16_flops; /* per second, all threads; 0: no instructions for it */
     at_bandwidth bandwidth[AT_MACHINE_SIZES]; /* smallest first; the last is beyond any cache */
     int n_bandwidth;
+    /* Only of a GPU: its memory is memory_bytes. */
+    int multiprocessors; /* 0: it is no GPU */
+    size_t cache_bytes;  /* of its L2 */
+    double f16_flops, f8_flops;
+    double launch_seconds;  /* of an empty kernel in a captured run */
+    double enqueue_seconds; /* of the host's, for a replay of AT_MACHINE_LAUNCHES of them */
 } at_machine;
+
+/* Empty kernels in the captured run that launches are measured by. */
+enum { AT_MACHINE_LAUNCHES = 1000 };
 
 /* The processor's own name. */
 AT_API void at_machine_name(char *name, size_t name_size);
@@ -28,8 +39,24 @@ AT_API void at_machine_name(char *name, size_t name_size);
 AT_API void at_machine_look(const at_device *d, at_machine *out);
 /* The rest too, with all that the processor has, whatever the device is limited to; bandwidths up
  * to a working set of 'bytes' (0: beyond any cache, which takes half a gigabyte of the device's
- * shared arena and two seconds; up to 32 MB it is half a second). A GPU's peaks stay 0. */
+ * shared arena and two seconds; up to 32 MB it is half a second). A GPU's are measured up to 2 GiB
+ * in any case, as far as half of its free memory reaches; its bf16, f16 and f8 are those of a
+ * product of 8192 x 8192 x 8192 by the best variant. */
 AT_API at_status at_machine_measure(at_device *d, double bytes, at_machine *out, at_error *err);
+
+/* How much a GPU is given to do. */
+typedef struct at_gpu_work {
+    size_t bytes[AT_MACHINE_SIZES]; /* working sets of copies, multiples of 32; 0 ends them */
+    int64_t product;                /* rows, columns and depth */
+    int64_t rounds;                 /* of multiply-adds in a thread */
+    int threads;                    /* of a block of them; 0: many */
+    int launches;                   /* of empty kernels in a run */
+    double seconds;                 /* for each figure */
+} at_gpu_work;
+
+/* at_machine_measure() for a GPU, which may be an emulated one that can do but little. */
+AT_API at_status at_machine_measure_gpu(at_device *d, const at_gpu_work *work, at_machine *out,
+                                        at_error *err);
 
 /* Bytes per second that an op which touches 'bytes' in all can reach: the best of reading and
  * copying as many. In a cache that is more than memory gives, so an op is never praised for fitting
@@ -37,6 +64,9 @@ AT_API at_status at_machine_measure(at_device *d, double bytes, at_machine *out,
 AT_API double at_machine_bandwidth(const at_machine *m, double bytes);
 /* Seconds that this cost takes at the machine's peaks: the larger of its FLOPs and its bytes. */
 AT_API double at_machine_roofline(const at_machine *m, at_cost cost, at_dtype dtype);
+/* The same where 'bytes' are touched before the same ones are touched again: operands in turn. */
+AT_API double at_machine_roofline_over(const at_machine *m, at_cost cost, at_dtype dtype,
+                                       double bytes);
 /* The type that an op with these args computes in: that of its first floating input whose type the
  * op leaves open, else f32. */
 AT_API at_dtype at_machine_dtype_of(const at_op *op, const void *args);

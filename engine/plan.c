@@ -1,11 +1,10 @@
 /* plan.c -- choosing, preparing, laying out, running. */
-#include "engine/plan.h"
+#include "engine/plan_own.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/arena.h"
-#include "engine/clock.h"
 #include "engine/lane_marks.h"
 #include "engine/layout.h"
 #include "engine/plan_choose.h"
@@ -17,7 +16,6 @@ typedef struct step {
     int scratch; /* block, -1: none */
     uint64_t versions[AT_FORMS_MAX];
     void *forms[AT_FORMS_MAX];
-    double seconds;
 } step;
 
 /* Nodes that touch a memory: the first, and the last of each lane. -1: none. */
@@ -52,6 +50,7 @@ struct at_plan {
     bool addresses_set;
     void *captured;
     bool ran;
+    at_plan_notes notes;
 };
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -92,6 +91,7 @@ static at_status choose_all(at_plan *plan, at_error *err)
 {
     plan->n_steps = at_graph_nodes(plan->graph);
     plan->steps = at_arena_alloc(plan->arena, (size_t)plan->n_steps * sizeof *plan->steps);
+    plan->notes.seconds = at_arena_alloc(plan->arena, (size_t)plan->n_steps * sizeof(double));
     for (int i = 0; i < plan->n_steps; i++) {
         step *s = &plan->steps[i];
         s->node = at_graph_node(plan->graph, i);
@@ -650,28 +650,27 @@ at_status at_plan_run(at_plan *plan, at_error *err)
     return status;
 }
 
-static at_status profile_entered(at_plan *plan, at_error *err)
+/* --- for plan_profile.c ----------------------------------------------------------------------- */
+
+at_status at_plan_own_ready(at_plan *plan, at_error *err)
 {
-    at_status status = ready(plan, err);
-    for (int i = 0; i < plan->n_steps && status == AT_OK; i++) {
-        double start = at_clock_seconds();
-        status = run_step(plan, &plan->steps[i], &plan->device->stream, err);
-        at_device_wait(plan->device);
-        plan->steps[i].seconds = at_clock_seconds() - start;
-    }
-    if (status == AT_OK)
-        status = at_device_check(plan->device, err);
-    if (status == AT_OK)
-        touch_written(plan);
-    return status;
+    return ready(plan, err);
 }
 
-at_status at_plan_profile(at_plan *plan, at_error *err)
+at_status at_plan_own_node(at_plan *plan, int i, at_error *err)
 {
-    at_device_enter(plan->device);
-    at_status status = profile_entered(plan, err);
-    at_device_leave(plan->device);
-    return status;
+    return run_step(plan, &plan->steps[i], &plan->device->stream, err);
+}
+
+void at_plan_own_ran(at_plan *plan)
+{
+    plan->ran = true;
+    touch_written(plan);
+}
+
+at_plan_notes *at_plan_own_notes(at_plan *plan)
+{
+    return &plan->notes;
 }
 
 /* --- looking at it ---------------------------------------------------------------------------- */
@@ -693,15 +692,20 @@ at_node_info at_plan_node(const at_plan *plan, int i)
         .scope = s->node->scope,
         .cost = at_op_cost(s->node->op, s->args),
         .scratch = prepared_of(plan, s)->scratch_bytes,
+        .seconds = plan->notes.seconds[i],
         .lane = lane_of(plan, i),
         .waits = *at_lanes_waits(plan->lanes, i),
-        .seconds = s->seconds,
     };
 }
 
 at_graph *at_plan_graph(const at_plan *plan)
 {
     return plan->graph;
+}
+
+at_plan_times at_plan_timing(const at_plan *plan)
+{
+    return plan->notes.times;
 }
 
 at_device *at_plan_device(const at_plan *plan)

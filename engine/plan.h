@@ -46,6 +46,12 @@ typedef struct at_node_info {
     double seconds; /* of the last profiled run */
 } at_node_info;
 
+typedef struct at_plan_times {
+    double nodes; /* seconds of all nodes together */
+    double run;   /* of a replay, on the device; 0 where nothing is captured, as host is */
+    double host;  /* that at_plan_run() takes to enqueue a replay */
+} at_plan_times;
+
 AT_API at_status at_plan_new(at_plan **out, at_device *device, at_params *params, at_graph *graph,
                              const at_plan_options *options, at_error *err);
 AT_API void at_plan_free(at_plan *plan);
@@ -63,8 +69,12 @@ AT_API at_status at_plan_set(at_plan *plan, at_tensor t, const void *host, at_er
 AT_API at_status at_plan_get(at_plan *plan, at_tensor t, void *host, at_error *err);
 
 AT_API at_status at_plan_run(at_plan *plan, at_error *err);
-/* Runs once more, node by node on one lane with the clock beside it; see at_plan_node(). */
+/* Runs once more, node by node on one lane with the time of each; see at_plan_node(). On a device
+ * that captures it then replays a few times; see at_plan_timing(). A plan that trains has made as
+ * many steps. */
 AT_API at_status at_plan_profile(at_plan *plan, at_error *err);
+/* Of the last profile, zeros before it. */
+AT_API at_plan_times at_plan_timing(const at_plan *plan);
 
 AT_API int at_plan_nodes(const at_plan *plan);
 AT_API at_node_info at_plan_node(const at_plan *plan, int i);

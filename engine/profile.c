@@ -105,6 +105,13 @@ static void print_table(FILE *out, const row *rows, int n, at_profile_rows kind)
     print_numbers(out, &total, total.seconds);
 }
 
+/* What captured replays add to their nodes, and what the host does for one. */
+static void print_replay(FILE *out, at_plan_times t)
+{
+    fprintf(out, "replayed: %.3f ms, %.3f of the nodes' sum; %.1f us of the host's for each\n",
+            t.run * 1e3, rate(t.run, t.nodes), t.host * 1e6);
+}
+
 at_status at_profile_table(const at_plan *plan, const at_machine *machine, at_profile_rows kind,
                            FILE *out, at_error *err)
 {
@@ -116,6 +123,8 @@ at_status at_profile_table(const at_plan *plan, const at_machine *machine, at_pr
         rows[i] = row_of(plan, machine, i);
     print_table(out, rows, kind == AT_PROFILE_VARIANTS ? merge(rows, n) : n, kind);
     free(rows);
+    if (at_plan_timing(plan).run > 0)
+        print_replay(out, at_plan_timing(plan));
     return written(out, err);
 }
 
@@ -165,6 +174,11 @@ at_status at_profile_trace(const at_plan *plan, const at_machine *machine, FILE 
         print_event(out, plan, i, &r, start);
         start += r.seconds;
     }
-    fputs("\n]}\n", out);
+    at_plan_times t = at_plan_timing(plan);
+    fputs("\n]", out);
+    if (t.run > 0)
+        fprintf(out, ",\"otherData\":{\"nodes_us\":%.3f,\"replay_us\":%.3f,\"host_us\":%.3f}",
+                t.nodes * 1e6, t.run * 1e6, t.host * 1e6);
+    fputs("}\n", out);
     return written(out, err);
 }

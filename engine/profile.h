@@ -17,7 +17,8 @@ typedef enum at_profile_rows {
 
 /* Count, time, share of the whole, FLOP/s, bytes/s and, where 'machine' has been measured (it may
  * be NULL), the share of the roofline: how much of the time the machine's peaks would have
- * needed. */
+ * needed. A last line tells of a plan that is captured how long a replay takes, beside the sum of
+ * its nodes, and what the host does for one. */
 AT_API at_status at_profile_table(const at_plan *plan, const at_machine *machine,
                                   at_profile_rows rows, FILE *out, at_error *err);
 /* The same as a trace for Perfetto or chrome://tracing: one complete event per node, with its scope

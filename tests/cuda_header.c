@@ -22,6 +22,14 @@ _Static_assert(offsetof(at_cu_allocation, location) == offsetof(CUmemAllocationP
 _Static_assert(offsetof(at_cu_access, flags) == offsetof(CUmemAccessDesc, flags), "access.flags");
 _Static_assert(sizeof(at_cu_result) == sizeof(CUresult), "at_cu_result");
 
+/* Every driver has the first version, those of CUDA 12.8 and later a second one with the same
+ * arguments, which newer headers put in its place: we ask for the first. */
+#ifdef cuEventElapsedTime
+#undef cuEventElapsedTime
+CUresult CUDAAPI cuEventElapsedTime_v2(float *ms, CUevent from, CUevent to);
+extern __typeof__(cuEventElapsedTime_v2) cuEventElapsedTime;
+#endif
+
 /* The rows once more, with the real types. */
 #define at_cu_result      CUresult
 #define at_cu_device      CUdevice

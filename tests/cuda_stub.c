@@ -41,6 +41,7 @@ typedef struct object {
     size_t bytes;
     bool mapped;        /* HANDLE */
     long long recorded; /* EVENT: how much of the queue was issued */
+    bool timed, marked; /* EVENT */
     struct object *of;  /* EVENT recorded in a capture: its stream; NULL: in none */
     bool taking_part;   /* STREAM: in the capture */
     int work, joined;   /* the same: how much, how much of it others wait for; EVENT: how much */
@@ -218,6 +219,8 @@ at_cu_result cuDeviceGetAttribute(int *value, at_cu_attribute attribute, at_cu_d
     (void)device;
     *value = attribute == AT_CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? s.sm / 10
              : attribute == AT_CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? s.sm % 10
+             : attribute == AT_CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE            ? 50 << 20
+             : attribute == AT_CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT     ? 132
                                                                             : 1;
     return failing();
 }
@@ -353,6 +356,15 @@ at_cu_result cuMemcpyHtoDAsync_v2(at_cu_address to, const void *from, size_t byt
     at_cu_result result = failing_in_context();
     return result != AT_CUDA_SUCCESS ? result
                                      : enqueue(stream, (work){ pointer_to(to), from, bytes, 0 });
+}
+
+at_cu_result cuMemcpyDtoDAsync_v2(at_cu_address to, at_cu_address from, size_t bytes,
+                                  at_cu_stream stream)
+{
+    at_cu_result result = failing_in_context();
+    return result != AT_CUDA_SUCCESS
+               ? result
+               : enqueue(stream, (work){ pointer_to(to), pointer_to(from), bytes, 0 });
 }
 
 at_cu_result cuMemcpyDtoHAsync_v2(void *to, at_cu_address from, size_t bytes, at_cu_stream stream)
@@ -534,9 +546,11 @@ at_cu_result cuEventCreate(at_cu_event *event, unsigned flags)
     at_cu_result result = failing_in_context();
     if (result != AT_CUDA_SUCCESS)
         return result;
-    if (flags != AT_CU_EVENT_DISABLE_TIMING)
-        return misuse("an event that takes the time");
-    *event = make(EVENT, NULL, 0);
+    if (flags != AT_CU_EVENT_DISABLE_TIMING && flags != AT_CU_EVENT_DEFAULT)
+        return misuse("an event of an unknown kind");
+    object *o = make(EVENT, NULL, 0);
+    o->timed = flags == AT_CU_EVENT_DEFAULT;
+    *event = o;
     return AT_CUDA_SUCCESS;
 }
 
@@ -555,8 +569,24 @@ at_cu_result cuEventRecord(at_cu_event event, at_cu_stream stream)
     if (!o || !from)
         return misuse("recording what is no event");
     o->recorded = issued;
+    o->marked = true;
     o->of = from->taking_part ? from : NULL;
     o->work = from->work;
+    return AT_CUDA_SUCCESS;
+}
+
+/* A millisecond for each piece of work between them. */
+at_cu_result cuEventElapsedTime(float *ms, at_cu_event from, at_cu_event to)
+{
+    at_cu_result result = failing_in_context();
+    const object *a = find(EVENT, from), *b = find(EVENT, to);
+    if (result != AT_CUDA_SUCCESS)
+        return result;
+    if (!a || !b || !a->timed || !b->timed || !a->marked || !b->marked)
+        return misuse("the time between what are no moments");
+    if (done < a->recorded || done < b->recorded)
+        return misuse("the time of work that is not done yet");
+    *ms = (float)(b->recorded - a->recorded);
     return AT_CUDA_SUCCESS;
 }
 

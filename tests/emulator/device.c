@@ -22,5 +22,6 @@ at_status at_device_emulated(at_device **out, at_error *err)
     api.name = "emulated";
     api.open = emulated_open;
     api.check = emulated_check;
+    api.hold = NULL; /* work is done when it is enqueued */
     return at_device_open_api(out, &api, NULL, err);
 }

@@ -76,6 +76,12 @@ at_cu_result cuDeviceGetAttribute(int *value, at_cu_attribute attribute, at_cu_d
     *value = 1;
     if (attribute == AT_CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED)
         return AT_CUDA_SUCCESS;
+    if (attribute == AT_CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE) {
+        cudaDeviceProp prop;
+        cudaError_t error = cudaGetDeviceProperties(&prop, device);
+        *value = prop.l2CacheSize;
+        return result_of(error);
+    }
     return result_of(cudaDeviceGetAttribute(value, (enum cudaDeviceAttr)attribute, device));
 }
 
@@ -150,6 +156,13 @@ at_cu_result cuMemcpyHtoDAsync_v2(at_cu_address to, const void *from, size_t byt
 at_cu_result cuMemcpyDtoHAsync_v2(void *to, at_cu_address from, size_t bytes, at_cu_stream stream)
 {
     return result_of(cudaMemcpyAsync(to, pointer_to(from), bytes, cudaMemcpyDeviceToHost, stream));
+}
+
+at_cu_result cuMemcpyDtoDAsync_v2(at_cu_address to, at_cu_address from, size_t bytes,
+                                  at_cu_stream stream)
+{
+    return result_of(
+        cudaMemcpyAsync(pointer_to(to), pointer_to(from), bytes, cudaMemcpyDeviceToDevice, stream));
 }
 
 at_cu_result cuMemsetD8Async(at_cu_address to, unsigned char value, size_t bytes,
@@ -263,6 +276,11 @@ at_cu_result cuEventRecord(at_cu_event event, at_cu_stream stream)
 at_cu_result cuEventSynchronize(at_cu_event event)
 {
     return result_of(cudaEventSynchronize(event));
+}
+
+at_cu_result cuEventElapsedTime(float *ms, at_cu_event from, at_cu_event to)
+{
+    return result_of(cudaEventElapsedTime(ms, from, to));
 }
 
 at_cu_result cuStreamBeginCapture_v2(at_cu_stream stream, at_cu_capture mode)

@@ -1,0 +1,377 @@
+/* timing_test.c -- time taken on a device: on a stub that plays the driver (cuda_stub.c), whose
+ * moments lie a millisecond apart for each piece of work between them, launches are captured,
+ * replayed and timed, operands are taken in turn, and whichever call fails is told. */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/bench.h"
+#include "engine/device_cuda.h"
+#include "kernels/ops.h"
+#include "tests/cuda_stub.h"
+#include "tests/unit.h"
+
+enum { MIB = 1 << 20, ILLEGAL_ADDRESS = 700, PIECES = 2 };
+
+/* --- the stub --------------------------------------------------------------------------------- */
+
+static void *symbol(const char *name)
+{
+    void *library = dlopen(AT_CUDA_STUB, RTLD_NOW | RTLD_LOCAL), *found;
+    if (!library)
+        fail_msg("%s", dlerror());
+    found = dlsym(library, name);
+    assert_non_null(found);
+    dlclose(library);
+    return found;
+}
+
+static cuda_stub *stub(void)
+{
+    union {
+        void *found;
+        cuda_stub_state_fn *state;
+    } call = { symbol("cuda_stub_state") };
+    return call.state();
+}
+
+static at_cu_result launch(at_cu_stream stream, int value)
+{
+    union {
+        void *found;
+        cuda_stub_launch_fn *launch;
+    } call = { symbol("cuda_stub_launch") };
+    return call.launch(stream, value);
+}
+
+static int set_up(void **state)
+{
+    *state = dlopen(AT_CUDA_STUB, RTLD_NOW | RTLD_LOCAL);
+    *stub() = (cuda_stub){ .devices = 1,
+                           .version = 13000,
+                           .sm = 90,
+                           .memory = (size_t)256 * MIB,
+                           .granularity = (size_t)2 * MIB };
+    return 0;
+}
+
+static int nothing_is_left(void **state)
+{
+    const cuda_stub *s = stub();
+    int failed = s->wrong || s->live || s->used;
+    if (failed)
+        printf("FAIL the driver was left with %d objects and %zu bytes: %s\n", s->live, s->used,
+               s->wrong ? s->wrong : "they leaked");
+    dlclose(*state);
+    return failed;
+}
+
+static at_status open_stub(at_device *d, const at_device_options *options, at_error *err)
+{
+    const at_cuda_files files = { AT_CUDA_STUB, "", "" };
+    return at_device_cuda_open(d, &files, options, err);
+}
+
+static at_device_api stub_api(void)
+{
+    at_device_api api = at_device_cuda;
+    api.open = open_stub;
+    api.hold = NULL;
+    return api;
+}
+
+static at_device *open_device(const at_device_api *api)
+{
+    at_device *d;
+    at_error err;
+    if (at_device_open_api(&d, api, NULL, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    return d;
+}
+
+static bool near(double found, double expected)
+{
+    return found > 0.999 * expected && found < 1.001 * expected;
+}
+
+/* --- an op of the test's own: PIECES pieces of work; it remembers its operands ---------------- */
+
+enum { SEEN_MAX = 4096 };
+
+typedef struct seen {
+    const void *x[SEEN_MAX], *y[SEEN_MAX], *scratch[SEEN_MAX];
+    int runs;
+    int fail_at; /* the run of this number, from 1, fails */
+} seen;
+
+static seen saw; /* a run is given no context of the test's */
+
+static at_status seen_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                              at_error *err)
+{
+    (void)args, (void)in, (void)err;
+    out->scratch_bytes = 1000;
+    return AT_OK;
+}
+
+static at_status seen_run(const void *args, const at_prepared *p, const at_launch *l)
+{
+    const at_unary_args *a = args;
+    seen *s = &saw;
+    (void)p;
+    if (s->runs < SEEN_MAX) {
+        s->x[s->runs] = a->x.data;
+        s->y[s->runs] = a->y.data;
+        s->scratch[s->runs] = l->scratch;
+    }
+    if (++s->runs == s->fail_at)
+        return at_fail(l->err, AT_DEVICE, "the planted kernel would not start");
+    for (int i = 0; i < PIECES; i++)
+        if (launch(l->stream->native, i) != AT_CUDA_SUCCESS)
+            return at_fail(l->err, AT_DEVICE, "no launch");
+    return AT_OK;
+}
+
+static const at_variant planted = { "unary_planted", AT_CUDA, 0,    0,       NULL,
+                                    seen_prepare,    NULL,    NULL, seen_run };
+
+static at_status time_planted(at_device *d, const char *text, size_t rotate, double seconds,
+                              at_timing *out, at_error *err)
+{
+    at_bench *b;
+    saw = (seen){ .fail_at = saw.fail_at };
+    at_status status = at_bench_new(&b, d, &at_op_unary, text, AT_F32, err);
+    if (status != AT_OK)
+        return status;
+    at_bench_rotate(b, rotate);
+    status = at_bench_time(b, &planted, seconds, out, err);
+    at_bench_free(b);
+    return status;
+}
+
+/* --- moments ---------------------------------------------------------------------------------- */
+
+static void moments_lie_on_the_stream(void **state)
+{
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_moment m[3];
+    at_error err;
+    (void)state;
+    const int before = stub()->live;
+    assert_int_equal(at_moments_new(d, m, 3, &err), AT_OK);
+    assert_int_equal(stub()->live, before + 3);
+    launch(d->stream.native, 1);
+    at_moment_mark(d, &m[0]);
+    for (int i = 0; i < 5; i++)
+        launch(d->stream.native, i);
+    at_moment_mark(d, &m[1]);
+    at_moment_mark(d, &m[2]);
+    assert_int_equal(stub()->logged, 0); /* marking waits for nothing */
+    assert_true(near(at_moments_between(d, &m[0], &m[1]), 5e-3));
+    assert_true(at_moments_between(d, &m[1], &m[2]) == 0);
+    at_moments_free(d, m, 3);
+    assert_int_equal(stub()->live, before);
+    assert_int_equal(at_device_check(d, &err), AT_OK);
+    at_device_close(d);
+}
+
+static void a_failing_moment_is_told(void **state)
+{
+    static const char *const words[] = { "making an event failed", "marking a moment failed",
+                                         "the work before a moment failed",
+                                         "the time between two moments failed" };
+    cuda_stub *s = stub();
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    (void)state;
+    /* Each call of the driver is preceded by a push and followed by a pop. */
+    const int call_of[] = { 2, 8, 14, 15 };
+    s->fail_with = ILLEGAL_ADDRESS;
+    for (size_t i = 0; i < AT_COUNT(words); i++) {
+        at_moment m[2];
+        at_error err = { 0 };
+        s->fail_at = s->calls + call_of[i];
+        at_status status = at_moments_new(d, m, 2, &err);
+        if (status == AT_OK) {
+            at_moment_mark(d, &m[0]);
+            at_moment_mark(d, &m[1]);
+            (void)at_moments_between(d, &m[0], &m[1]);
+            at_moments_free(d, m, 2);
+            status = at_device_check(d, &err);
+        }
+        if (status != AT_DEVICE || !strstr(err.text, words[i]))
+            fail_msg("expected '%s', found: %s", words[i], err.text);
+    }
+    s->wrong = NULL; /* the time of a moment that could not be marked was asked for */
+    at_device_close(d);
+}
+
+/* The cpu has none: the clock serves. */
+static void without_events_the_clock_serves(void **state)
+{
+    at_device *d;
+    at_moment m[2];
+    at_error err;
+    (void)state;
+    assert_int_equal(at_device_open(&d, "cpu", NULL, &err), AT_OK);
+    assert_int_equal(at_moments_new(d, m, 2, &err), AT_OK);
+    at_moment_mark(d, &m[0]);
+    at_moment_mark(d, &m[1]);
+    assert_null(m[0].event);
+    double seconds = at_moments_between(d, &m[0], &m[1]);
+    assert_true(seconds >= 0 && seconds < 1);
+    at_moments_free(d, m, 2);
+    at_device_close(d);
+}
+
+/* --- launches --------------------------------------------------------------------------------- */
+
+static void a_run_is_timed_by_the_device(void **state)
+{
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_timing t;
+    at_error err = { 0 };
+    (void)state;
+    if (time_planted(d, "x=64,64 kind=silu", 0, 0.05, &t, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    assert_true(near(t.seconds, PIECES * 1e-3) && near(t.seconds_min, PIECES * 1e-3));
+    assert_int_equal(t.sets, 1);
+    assert_true(t.runs >= 3);
+    for (int i = 1; i < saw.runs; i++)
+        assert_ptr_equal(saw.x[i], saw.x[0]);
+    at_device_close(d);
+}
+
+/* --- operands in turn ------------------------------------------------------------------------- */
+
+/* How many different first operands there were. */
+static int sets_seen(int from)
+{
+    int n = 0;
+    while (from + n < saw.runs && (n == 0 || saw.x[from + n] != saw.x[from]))
+        n++;
+    return n;
+}
+
+static void operands_are_taken_in_turn(void **state)
+{
+    enum { ROWS = 64, COLS = 100, BYTES = ROWS * COLS * sizeof(float), SETS = 8 };
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_timing t;
+    at_error err = { 0 };
+    (void)state;
+    if (time_planted(d, "x=64,100 kind=silu", 2 * BYTES * (SETS - 1) + 5, 0.2, &t, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(t.sets, SETS);
+    assert_int_equal(sets_seen(2), SETS); /* two runs came before, to see how long one takes */
+    for (int i = 0; i < SETS; i++) {
+        const char *x = saw.x[2 + i], *y = saw.y[2 + i];
+        assert_memory_equal(x, saw.x[0], BYTES);
+        assert_ptr_equal(saw.scratch[2 + i], saw.scratch[2]);
+        const char *scratch = saw.scratch[2 + i];
+        for (int k = 0; k < SETS; k++) {
+            const char *other = saw.x[2 + k], *out = saw.y[2 + k];
+            if (k != i)
+                assert_true(x + BYTES <= other || other + BYTES <= x);
+            assert_true(x + BYTES <= out || out + BYTES <= x);
+        }
+        assert_true(scratch >= x + BYTES && scratch >= y + BYTES);
+    }
+    assert_int_equal(saw.runs, 2 + SETS); /* captured once */
+    at_device_close(d);
+}
+
+/* Not more than half of what is free, and not more than there is time for. */
+static void sets_have_limits(void **state)
+{
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_timing t;
+    at_error err = { 0 };
+    (void)state;
+    /* 16 MiB a set, of 248 MiB that the windows leave. */
+    if (time_planted(d, "x=2097152 kind=silu", (size_t)1 << 40, 1.0, &t, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    assert_in_range(t.sets, 7, 8);
+    if (time_planted(d, "x=64 kind=silu", (size_t)1 << 40, 0.06, &t, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(t.sets, 5); /* a sixth of the time, 2 ms each */
+    at_device_close(d);
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+static void a_launch_that_fails_is_told(void **state)
+{
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    (void)state;
+    for (saw.fail_at = 1; saw.fail_at <= 4; saw.fail_at++) {
+        at_timing t;
+        at_error err = { 0 };
+        assert_int_equal(time_planted(d, "x=64 kind=silu", 1000, 0.06, &t, &err), AT_DEVICE);
+        if (!strstr(err.text, "unary_planted failed") || !strstr(err.text, "would not start"))
+            fail_msg("run %d: %s", saw.fail_at, err.text);
+    }
+    saw.fail_at = 0;
+    at_timing t;
+    at_error err = { 0 };
+    assert_int_equal(time_planted(d, "x=64 kind=silu", 1000, 0.06, &t, &err), AT_OK);
+    at_device_close(d);
+}
+
+/* Whether a failure of call 'n' was met at all. */
+static bool fails_at(int n)
+{
+    cuda_stub *s = stub();
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_timing t;
+    at_error err = { 0 };
+    s->fail_with = ILLEGAL_ADDRESS;
+    s->calls = 0;
+    s->fail_at = n;
+    at_status status = time_planted(d, "x=64 kind=silu", 1000, 0.03, &t, &err);
+    const bool met = s->calls >= n;
+    s->fail_at = 0;
+    if (met && (status == AT_OK || !strstr(err.text, "failed with")))
+        fail_msg("call %d failed, and this was said: '%s'", n, err.text);
+    s->wrong = NULL; /* what could not be marked is asked for its time all the same */
+    at_device_close(d);
+    return met;
+}
+
+/* Every call up to the first replays; then some of the many that are alike. */
+static void whichever_call_fails_it_is_told(void **state)
+{
+    enum { EVERY = 200, PART = 4 };
+    int n = 1;
+    (void)state;
+    while (fails_at(n)) {
+        if (stub()->live || stub()->used)
+            fail_msg("call %d: %d objects and %zu bytes leaked", n, stub()->live, stub()->used);
+        n += n < EVERY ? 1 : n / PART;
+    }
+    assert_true(n > EVERY);
+}
+
+#define WITH_STUB(test) cmocka_unit_test_setup_teardown(test, set_up, nothing_is_left)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_STUB(moments_lie_on_the_stream),
+        WITH_STUB(a_failing_moment_is_told),
+        cmocka_unit_test(without_events_the_clock_serves),
+        WITH_STUB(a_run_is_timed_by_the_device),
+        WITH_STUB(operands_are_taken_in_turn),
+        WITH_STUB(sets_have_limits),
+        WITH_STUB(a_launch_that_fails_is_told),
+        WITH_STUB(whichever_call_fails_it_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
