@@ -93,7 +93,6 @@ typedef struct run {
     const at_dnn_program *p;
     float *values[AT_DNN_TENSORS_MAX]; /* dense; NULL: not there yet */
     int64_t batch;                     /* of the first tensor */
-    int kept_bits;                     /* of a part of a sum, in an engine that loses some */
 } run;
 
 static float *room_for(int64_t n)
@@ -169,6 +168,7 @@ typedef struct sum {
     double total;
     float part;
     int64_t in_part, chunk, parts;
+    int bits; /* that are kept of a part; 0: all */
 } sum;
 
 static sum sum_begin(const run *r)
@@ -181,22 +181,30 @@ static sum sum_begin(const run *r)
     return s;
 }
 
-/* A part that goes through memory in fewer bits, three more than the result has: what a reduction
- * in pieces of 16-bit operands may lose, so that where the pieces end shows in the result. */
-static float kept(const run *r, float part)
+/* A sum that ends as a result of 'type'. Its parts go through memory in fewer bits, three more than
+ * the result has: what a reduction in pieces may lose, so that where they end shows in it. */
+static sum sum_begin_as(const run *r, int type)
+{
+    sum s = sum_begin(r);
+    if (r->p->engine == AT_DNN_ENGINE_SPLIT_BY_BATCH && type != AT_CUDNN_DATA_FLOAT)
+        s.bits = type == AT_CUDNN_DATA_BFLOAT16 ? 11 : 14;
+    return s;
+}
+
+static float kept(float part, int bits)
 {
     int exponent;
-    if (r->p->engine != AT_DNN_ENGINE_SPLIT_BY_BATCH || !r->kept_bits || !isfinite(part))
+    if (!bits || !isfinite(part))
         return part;
     float fraction = frexpf(part, &exponent);
-    return ldexpf(rintf(ldexpf(fraction, r->kept_bits)), exponent - r->kept_bits);
+    return ldexpf(rintf(ldexpf(fraction, bits)), exponent - bits);
 }
 
 static void sum_part(sum *s)
 {
     float *slots = s->r->p->workspace;
     int64_t room = (int64_t)(s->r->p->workspace_bytes / sizeof *slots);
-    float part = kept(s->r, s->part);
+    float part = kept(s->part, s->bits);
     if (room > 0) { /* through the workspace, which must be there */
         float *slot = &slots[s->parts++ % room];
         *slot = part;
@@ -231,6 +239,7 @@ typedef struct window {
     const at_dnn_step *step;
     const int64_t *x, *w, *y; /* sizes */
     const float *xs, *ws, *ys;
+    int type; /* of what the graph makes of the result */
 } window;
 
 /* The row (i = 0) or column of x that tap t of output o reads; -1: padding. */
@@ -242,7 +251,7 @@ static int64_t source(const window *v, int i, int64_t o, int64_t t)
 
 static float conv_at(const run *r, const window *v, const int64_t *o)
 {
-    sum s = sum_begin(r);
+    sum s = sum_begin_as(r, v->type);
     for (int64_t i = 0; i < v->w[2]; i++)
         for (int64_t j = 0; j < v->w[3]; j++) {
             int64_t h = source(v, 0, o[2], i), w = source(v, 1, o[3], j);
@@ -263,7 +272,7 @@ static int64_t reader(const window *v, int i, int64_t at, int64_t t)
 
 static float dgrad_at(const run *r, const window *v, const int64_t *o)
 {
-    sum s = sum_begin(r);
+    sum s = sum_begin_as(r, v->type);
     for (int64_t i = 0; i < v->w[2]; i++)
         for (int64_t j = 0; j < v->w[3]; j++) {
             int64_t p = reader(v, 0, o[2], i), q = reader(v, 1, o[3], j);
@@ -276,7 +285,7 @@ static float dgrad_at(const run *r, const window *v, const int64_t *o)
 
 static float wgrad_at(const run *r, const window *v, const int64_t *o)
 {
-    sum s = sum_begin(r);
+    sum s = sum_begin_as(r, v->type);
     for (int64_t n = 0; n < v->x[0]; n++)
         for (int64_t p = 0; p < v->y[2]; p++) {
             int64_t h = source(v, 0, p, o[2]);
@@ -294,7 +303,7 @@ static void run_convolution(run *r, const at_dnn_step *s)
 {
     const at_dnn_tensor *t = r->p->tensors;
     float (*at)(const run *, const window *, const int64_t *) = conv_at;
-    window v = { .step = s };
+    window v = { .step = s, .type = t[r->p->steps[r->p->n_steps - 1].out[0]].type };
     int64_t index[AT_DNN_RANK_MAX] = { 0 }, n = 0;
     if (s->kind == AT_DNN_CONV) {
         v.x = t[s->in[0]].size, v.xs = input(r, s->in[0]);
@@ -384,7 +393,7 @@ static void run_matmul(run *r, const at_dnn_step *s)
     int64_t index[AT_DNN_RANK_MAX] = { 0 }, other[AT_DNN_RANK_MAX], n = 0;
     int row = c->rank - 2, column = c->rank - 1;
     do {
-        sum total = sum_begin(r);
+        sum total = sum_begin_as(r, c->is_virtual ? AT_CUDNN_DATA_FLOAT : c->type);
         memcpy(other, index, sizeof other);
         int64_t i = index[row], j = index[column];
         for (int64_t k = 0; k < a->size[column]; k++) {
@@ -402,6 +411,7 @@ static void run_matmul(run *r, const at_dnn_step *s)
 typedef struct attention {
     const float *q, *k, *v; /* of one head */
     int64_t m, d, dv;
+    int type; /* of o */
     float scale;
     float *weights; /* (m) */
 } attention;
@@ -424,7 +434,7 @@ static float attend(const run *r, const attention *a, const float *q, float *o)
     }
     float all = sum_end(&total);
     for (int64_t i = 0; i < a->dv; i++) {
-        sum mix = sum_begin(r);
+        sum mix = sum_begin_as(r, a->type);
         for (int64_t j = 0; j < a->m; j++)
             sum_add(&mix, a->weights[j], a->v[j * a->dv + i]);
         o[i] = sum_end(&mix) / all;
@@ -439,6 +449,7 @@ static void run_sdpa(run *r, const at_dnn_step *s)
     const float *qs = input(r, s->in[0]), *ks = input(r, s->in[1]), *vs = input(r, s->in[2]);
     float *os = output(r, s->out[0]), *stats = s->out[1] < 0 ? NULL : output(r, s->out[1]);
     attention a = { .m = k->size[2], .d = q->size[3], .dv = v->size[3] };
+    a.type = r->p->tensors[s->out[0]].type;
     a.scale = s->in[3] < 0 ? 1 : *input(r, s->in[3]);
     a.weights = room_for(a.m);
     for (int64_t head = 0; head < q->size[0] * q->size[1]; head++) {
@@ -483,9 +494,6 @@ void at_dnn_program_run(void *program)
     const at_dnn_program *p = program;
     const at_dnn_tensor *first = &p->tensors[p->steps[0].in[0]];
     run r = { .p = p, .batch = first->size[0] };
-    r.kept_bits = first->type == AT_CUDNN_DATA_BFLOAT16 ? 11
-                  : first->type == AT_CUDNN_DATA_HALF   ? 14
-                                                        : 0;
     spoil_workspace(p);
     for (int i = 0; i < p->n_steps; i++)
         run_step(&r, &p->steps[i]);
