@@ -9,6 +9,7 @@
  *   14  marked as rounding its f32 inputs to bf16, which it does
  *   15  wants more workspace than there is; writes NaN
  *   16  is offered, and no plan can be made of it
+ *   17  multiplies f32 on tensor cores, and so as TF32: its inputs lose bits without a word of it
  * They are offered worst first. */
 #include <string.h>
 
@@ -30,12 +31,13 @@ typedef struct engine {
 } engine;
 
 static const engine engines[] = {
-    { AT_DNN_ENGINE_UNFINISHED, AT_CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0, 0 },
+    { AT_DNN_ENGINE_UNFINISHED, NO_NOTE, 0, 0 },
+    { AT_DNN_ENGINE_TF32, AT_CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0, 0 },
     { AT_DNN_ENGINE_NONDETERMINISTIC, AT_CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC, 0, 0 },
-    { AT_DNN_ENGINE_TOO_BIG, AT_CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0, AT_WORKSPACE_MAX + 1 },
+    { AT_DNN_ENGINE_TOO_BIG, NO_NOTE, 0, AT_WORKSPACE_MAX + 1 },
     { AT_DNN_ENGINE_DOWN_CONVERTS, AT_CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS, 0, 0 },
-    { AT_DNN_ENGINE_SPLIT_BY_BATCH, AT_CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 0, 0 },
-    { AT_DNN_ENGINE_WORKSPACE, AT_CUDNN_NUMERICAL_NOTE_TENSOR_CORE, 1, 4096 },
+    { AT_DNN_ENGINE_SPLIT_BY_BATCH, NO_NOTE, 0, 0 },
+    { AT_DNN_ENGINE_WORKSPACE, NO_NOTE, 1, 4096 },
     { AT_DNN_ENGINE_PLAIN, NO_NOTE, 0, 0 },
 };
 
@@ -47,18 +49,23 @@ static const engine *engine_at(int64_t index)
     return NULL;
 }
 
+static bool is_f32(const at_dnn *graph)
+{
+    const at_dnn_program *p = graph->program;
+    return p->tensors[p->steps[0].in[0]].type == AT_CUDNN_DATA_FLOAT;
+}
+
 /* Whether a graph has an engine, in a mode of the heuristics. */
 static bool is_offered(const at_dnn *graph, const engine *e, int mode)
 {
-    const at_dnn_program *p = graph->program;
-    bool f32 = p->tensors[p->steps[0].in[0]].type == AT_CUDNN_DATA_FLOAT;
+    bool rounds = e->index == AT_DNN_ENGINE_DOWN_CONVERTS || e->index == AT_DNN_ENGINE_TF32;
     if (graph->refused)
         return false;
     if (mode == AT_CUDNN_HEUR_MODE_FALLBACK || graph->compiled == AT_DNN_FALLBACK_ONLY)
         return mode == AT_CUDNN_HEUR_MODE_FALLBACK && e->index == AT_DNN_ENGINE_PLAIN;
     if (graph->compiled == AT_DNN_FEW_AT_RUN_TIME && e->workspace_bytes)
         return false;
-    return e->index != AT_DNN_ENGINE_DOWN_CONVERTS || f32;
+    return !rounds || is_f32(graph);
 }
 
 /* In any mode. */
@@ -72,9 +79,14 @@ static bool has_engine(const at_dnn *graph, const engine *e)
 
 static at_cudnn_status put_notes(at_dnn *d, const engine *e, const at_dnn *graph)
 {
-    const int note = e->note, compiled = AT_CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
-    at_cudnn_status status = at_dnn_put(d, AT_CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                        AT_CUDNN_TYPE_NUMERICAL_NOTE, e->note != NO_NOTE, &note);
+    const int compiled = AT_CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
+    int notes[2], n = 0;
+    if (e->note != NO_NOTE)
+        notes[n++] = e->note;
+    if (!is_f32(graph)) /* 16-bit operands are multiplied there without a loss */
+        notes[n++] = AT_CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+    at_cudnn_status status =
+        at_dnn_put(d, AT_CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, AT_CUDNN_TYPE_NUMERICAL_NOTE, n, notes);
     return status != GOOD
                ? status
                : at_dnn_put(d, AT_CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, AT_CUDNN_TYPE_BEHAVIOR_NOTE,

@@ -113,6 +113,16 @@ static char *place_of(const at_dnn_tensor *t, const int64_t *index)
     return (char *)t->data + (size_t)at * at_dnn_type_bytes(t->type);
 }
 
+/* An input as the engine takes it in. */
+static float taken(float value, at_dnn_engine engine)
+{
+    if (engine == AT_DNN_ENGINE_DOWN_CONVERTS)
+        return rounded(value, AT_CUDNN_DATA_BFLOAT16);
+    if (engine == AT_DNN_ENGINE_TF32) /* 10 bits behind the point */
+        return at_emu_float_of(at_emu_bits_of(value) & 0xffffe000u);
+    return value;
+}
+
 /* The values of an input, read when they are first asked for. */
 static const float *input(run *r, int which)
 {
@@ -125,10 +135,8 @@ static const float *input(run *r, int which)
         values[0] = t->value;
         return values;
     }
-    bool coarse = r->p->engine == AT_DNN_ENGINE_DOWN_CONVERTS;
     do {
-        float value = element(place_of(t, index), t->type);
-        values[n++] = coarse ? rounded(value, AT_CUDNN_DATA_BFLOAT16) : value;
+        values[n++] = taken(element(place_of(t, index), t->type), r->p->engine);
     } while (next(index, t->size, t->rank));
     return values;
 }

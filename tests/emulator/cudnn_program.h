@@ -28,6 +28,7 @@ typedef enum at_dnn_engine {
     AT_DNN_ENGINE_DOWN_CONVERTS = 14,
     AT_DNN_ENGINE_TOO_BIG = 15,
     AT_DNN_ENGINE_UNFINISHED = 16,
+    AT_DNN_ENGINE_TF32 = 17,
 } at_dnn_engine;
 
 typedef struct at_dnn_tensor {
