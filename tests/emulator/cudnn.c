@@ -479,7 +479,7 @@ static at_cudnn_status finish(at_dnn *d)
     case AT_CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR: return at_dnn_finish_graph(d);
     case AT_CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR: return at_dnn_finish_heuristics(d);
     case AT_CUDNN_BACKEND_ENGINE_DESCRIPTOR: return at_dnn_finish_engine(d);
-    case AT_CUDNN_BACKEND_ENGINECFG_DESCRIPTOR: return at_dnn_check_config(d);
+    case AT_CUDNN_BACKEND_ENGINECFG_DESCRIPTOR: return at_dnn_finish_config(d);
     case AT_CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR: return at_dnn_finish_plan(d);
     case AT_CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR: return at_dnn_check_pack(d);
     default: return is_operation(d->kind) ? at_dnn_check_operation(d) : AT_CUDNN_STATUS_SUCCESS;

@@ -77,7 +77,7 @@ at_cudnn_status at_dnn_finish_graph(at_dnn *d);
 enum { AT_DNN_OFFERED_AT_MOST = 16 };
 at_cudnn_status at_dnn_finish_heuristics(at_dnn *d);
 at_cudnn_status at_dnn_finish_engine(at_dnn *d);
-at_cudnn_status at_dnn_check_config(const at_dnn *d);
+at_cudnn_status at_dnn_finish_config(at_dnn *d);
 at_cudnn_status at_dnn_finish_plan(at_dnn *d);
 at_cudnn_status at_dnn_check_pack(const at_dnn *d);
 /* A copy of the plan's program with the addresses of the pack. */

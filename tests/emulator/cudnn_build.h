@@ -206,6 +206,14 @@ static inline at_cudnn_descriptor build_reduce(build *b, int operation, const sh
     return build_finish(b, d);
 }
 
+static inline at_cudnn_descriptor build_reshape(build *b, const shape *x, const shape *y)
+{
+    at_cudnn_descriptor d = build_make(b, AT_CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
+    build_ref(b, d, AT_CUDNN_ATTR_OPERATION_RESHAPE_XDESC, build_tensor(b, x));
+    build_ref(b, d, AT_CUDNN_ATTR_OPERATION_RESHAPE_YDESC, build_tensor(b, y));
+    return build_finish(b, d);
+}
+
 /* t: q, k, v, o, statistics, scale. */
 static inline at_cudnn_descriptor build_sdpa(build *b, const shape *t)
 {

@@ -104,6 +104,12 @@ at_cudnn_status at_dnn_finish_engine(at_dnn *d)
     return put_notes(d, e, graph);
 }
 
+static at_cudnn_status put_workspace(at_dnn *d, at_cudnn_attribute name, const engine *e)
+{
+    const int64_t bytes = (int64_t)e->workspace_bytes;
+    return at_dnn_put(d, name, AT_CUDNN_TYPE_INT64, 1, &bytes);
+}
+
 /* --- heuristics ------------------------------------------------------------------------------- */
 
 typedef struct made {
@@ -127,6 +133,7 @@ static at_cudnn_status fill_made(made *m, const engine *e, const at_dnn *graph)
         at_dnn_put(m->knob, AT_CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, AT_CUDNN_TYPE_INT64, 1, &e->knob),
         put_ref(m->config, AT_CUDNN_ATTR_ENGINECFG_ENGINE, m->engine),
         put_ref(m->config, AT_CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, m->knob),
+        put_workspace(m->config, AT_CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, e),
     };
     m->engine->finalized = m->knob->finalized = m->config->finalized = true;
     for (size_t i = 0; i < AT_COUNT(all); i++)
@@ -187,18 +194,20 @@ static int64_t knob_of(const at_dnn *config)
                : 0;
 }
 
-at_cudnn_status at_dnn_check_config(const at_dnn *d)
+at_cudnn_status at_dnn_finish_config(at_dnn *d)
 {
     const at_dnn_field *f = at_dnn_field_of(d, AT_CUDNN_ATTR_ENGINECFG_KNOB_CHOICES);
+    const at_dnn *e = at_dnn_ref(d, AT_CUDNN_ATTR_ENGINECFG_ENGINE);
     if (f && f->count > 1)
         return UNSUPPORTED("%lld knobs are set, an engine has one", (long long)f->count);
-    if (!f || !f->count)
-        return GOOD;
-    int type = at_dnn_enum(((at_dnn **)f->elements)[0], AT_CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE);
-    int64_t value = knob_of(d);
-    return type == KNOB_TILE_SIZE && value >= 0 && value <= KNOB_LAST
-               ? GOOD
-               : UNSUPPORTED("knob %d cannot be %lld", type, (long long)value);
+    if (f && f->count) {
+        int type = at_dnn_enum(((at_dnn **)f->elements)[0], AT_CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE);
+        int64_t value = knob_of(d);
+        if (type != KNOB_TILE_SIZE || value < 0 || value > KNOB_LAST)
+            return UNSUPPORTED("knob %d cannot be %lld", type, (long long)value);
+    }
+    return put_workspace(d, AT_CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE,
+                         engine_at(at_dnn_i64(e, AT_CUDNN_ATTR_ENGINE_GLOBAL_INDEX)));
 }
 
 static const at_dnn *config_of(const at_dnn *plan)
@@ -221,14 +230,12 @@ static const at_dnn *graph_of(const at_dnn *plan)
 at_cudnn_status at_dnn_finish_plan(at_dnn *d)
 {
     const engine *e = engine_of(d);
-    const int64_t bytes = (int64_t)e->workspace_bytes;
     if (e->index == AT_DNN_ENGINE_UNFINISHED)
         return UNSUPPORTED("engine %d cannot be compiled", (int)e->index);
     if (!at_dnn_field_of(d, AT_CUDNN_ATTR_EXECUTION_PLAN_HANDLE) &&
         !at_dnn_field_of(d, AT_CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP))
         return BAD("a plan is for a handle, or for the properties of a device");
-    return at_dnn_put(d, AT_CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, AT_CUDNN_TYPE_INT64, 1,
-                      &bytes);
+    return put_workspace(d, AT_CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, e);
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */

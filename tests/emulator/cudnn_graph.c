@@ -154,6 +154,13 @@ static const operation operations[] = {
       ATTR(REDUCTION_DESC),
       NONE,
       NONE },
+    { AT_CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR,
+      AT_DNN_RESHAPE,
+      { ATTR(RESHAPE_XDESC) },
+      { ATTR(RESHAPE_YDESC) },
+      NONE,
+      NONE,
+      NONE },
     { AT_CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR,
       AT_DNN_SDPA,
       { ATTR(SDPA_FWD_QDESC), ATTR(SDPA_FWD_KDESC), ATTR(SDPA_FWD_VDESC),
@@ -301,7 +308,7 @@ static at_cudnn_status check_numbers(const at_dnn *d, const operation *o)
         const float *beta = at_dnn_field_of(d, o->beta)->elements;
         return *alpha == 1 && *beta == 0 ? GOOD : UNSUPPORTED("a convolution that is scaled");
     }
-    if (o->step == AT_DNN_SDPA || at_dnn_enum(how, types[o->step]) == AT_CUDNN_DATA_FLOAT)
+    if (!how || at_dnn_enum(how, types[o->step]) == AT_CUDNN_DATA_FLOAT)
         return GOOD;
     return UNSUPPORTED("an operation that does not compute in f32");
 }
@@ -319,6 +326,10 @@ at_cudnn_status at_dnn_check_operation(const at_dnn *d)
     case AT_DNN_POINTWISE: return check_pointwise(&v);
     case AT_DNN_MATMUL: return check_matmul(&v.in[0], &v.in[1], &v.out[0]);
     case AT_DNN_SDPA: return check_sdpa(&v);
+    case AT_DNN_RESHAPE:
+        return at_dnn_is_transposed(&v.in[0], &v.out[0])
+                   ? GOOD
+                   : UNSUPPORTED("a reshape that does not exchange axes");
     case AT_DNN_REDUCTION: break;
     }
     if (v.step.mode != AT_CUDNN_REDUCE_TENSOR_ADD && v.step.mode != AT_CUDNN_REDUCE_TENSOR_MAX)

@@ -223,15 +223,31 @@ static void sum_part(sum *s)
     s->in_part = 0;
 }
 
-static void sum_add(sum *s, float a, float b)
+/* n products; the steps are how far one factor lies from the next. */
+static void sum_dot(sum *s, const float *a, int64_t a_step, const float *b, int64_t b_step,
+                    int64_t n)
 {
-    if (!s->chunk) {
-        s->total += (double)a * (double)b;
-        return;
+    double total = s->total;
+    for (int64_t i = 0; i < n && !s->chunk; i++)
+        total += (double)a[i * a_step] * (double)b[i * b_step];
+    s->total = total;
+    for (int64_t i = 0; i < n && s->chunk;) {
+        float part = s->part;
+        int64_t end = i + s->chunk - s->in_part;
+        end = end < n ? end : n;
+        s->in_part += end - i;
+        for (; i < end; i++)
+            part += a[i * a_step] * b[i * b_step];
+        s->part = part;
+        if (s->in_part == s->chunk)
+            sum_part(s);
     }
-    s->part += a * b;
-    if (++s->in_part == s->chunk)
-        sum_part(s);
+}
+
+static void sum_add(sum *s, float a)
+{
+    const float one = 1;
+    sum_dot(s, &a, 0, &one, 0, 1);
 }
 
 static float sum_end(sum *s)
@@ -263,9 +279,10 @@ static float conv_at(const run *r, const window *v, const int64_t *o)
     for (int64_t i = 0; i < v->w[2]; i++)
         for (int64_t j = 0; j < v->w[3]; j++) {
             int64_t h = source(v, 0, o[2], i), w = source(v, 1, o[3], j);
-            for (int64_t c = 0; c < v->x[1] && h >= 0 && w >= 0; c++)
-                sum_add(&s, v->xs[((o[0] * v->x[1] + c) * v->x[2] + h) * v->x[3] + w],
-                        v->ws[((o[1] * v->w[1] + c) * v->w[2] + i) * v->w[3] + j]);
+            if (h >= 0 && w >= 0)
+                sum_dot(&s, v->xs + (o[0] * v->x[1] * v->x[2] + h) * v->x[3] + w, v->x[2] * v->x[3],
+                        v->ws + (o[1] * v->w[1] * v->w[2] + i) * v->w[3] + j, v->w[2] * v->w[3],
+                        v->x[1]);
         }
     return sum_end(&s);
 }
@@ -284,9 +301,10 @@ static float dgrad_at(const run *r, const window *v, const int64_t *o)
     for (int64_t i = 0; i < v->w[2]; i++)
         for (int64_t j = 0; j < v->w[3]; j++) {
             int64_t p = reader(v, 0, o[2], i), q = reader(v, 1, o[3], j);
-            for (int64_t k = 0; k < v->w[0] && p >= 0 && q >= 0; k++)
-                sum_add(&s, v->ys[((o[0] * v->y[1] + k) * v->y[2] + p) * v->y[3] + q],
-                        v->ws[((k * v->w[1] + o[1]) * v->w[2] + i) * v->w[3] + j]);
+            if (p >= 0 && q >= 0)
+                sum_dot(&s, v->ys + (o[0] * v->y[1] * v->y[2] + p) * v->y[3] + q, v->y[2] * v->y[3],
+                        v->ws + (o[1] * v->w[2] + i) * v->w[3] + j, v->w[1] * v->w[2] * v->w[3],
+                        v->w[0]);
         }
     return sum_end(&s);
 }
@@ -300,8 +318,8 @@ static float wgrad_at(const run *r, const window *v, const int64_t *o)
             for (int64_t q = 0; q < v->y[3] && h >= 0; q++) {
                 int64_t w = source(v, 1, q, o[3]);
                 if (w >= 0)
-                    sum_add(&s, v->ys[((n * v->y[1] + o[0]) * v->y[2] + p) * v->y[3] + q],
-                            v->xs[((n * v->x[1] + o[1]) * v->x[2] + h) * v->x[3] + w]);
+                    sum_dot(&s, v->ys + ((n * v->y[1] + o[0]) * v->y[2] + p) * v->y[3] + q, 0,
+                            v->xs + ((n * v->x[1] + o[1]) * v->x[2] + h) * v->x[3] + w, 0, 1);
             }
         }
     return sum_end(&s);
@@ -376,7 +394,7 @@ static float reduce_at(const run *r, const at_dnn_step *s, const float *xs, cons
             index[i] = at[i] + inner[i];
         float value = xs[repeated(x, index)];
         most = point(AT_CUDNN_POINTWISE_MAX, value, most);
-        sum_add(&total, value, 1);
+        sum_add(&total, value);
     } while (next(inner, size, x->rank));
     return s->mode == AT_CUDNN_REDUCE_TENSOR_MAX ? most : sum_end(&total);
 }
@@ -392,26 +410,68 @@ static void run_reduction(run *r, const at_dnn_step *s)
     while (next(index, y->size, y->rank));
 }
 
+/* A tensor's first element of the matrix in which an element of the result lies. */
+static const float *matrix(const at_dnn_tensor *t, const float *values, const int64_t *index)
+{
+    int64_t first[AT_DNN_RANK_MAX] = { 0 };
+    memcpy(first, index, (size_t)(t->rank - 2) * sizeof *first);
+    return values + repeated(t, first);
+}
+
 static void run_matmul(run *r, const at_dnn_step *s)
 {
     const at_dnn_tensor *a = &r->p->tensors[s->in[0]], *b = &r->p->tensors[s->in[1]];
     const at_dnn_tensor *c = &r->p->tensors[s->out[0]];
     const float *as = input(r, s->in[0]), *bs = input(r, s->in[1]);
     float *cs = output(r, s->out[0]);
-    int64_t index[AT_DNN_RANK_MAX] = { 0 }, other[AT_DNN_RANK_MAX], n = 0;
+    int64_t index[AT_DNN_RANK_MAX] = { 0 }, n = 0;
     int row = c->rank - 2, column = c->rank - 1;
     do {
         sum total = sum_begin_as(r, c->is_virtual ? AT_CUDNN_DATA_FLOAT : c->type);
-        memcpy(other, index, sizeof other);
-        int64_t i = index[row], j = index[column];
-        for (int64_t k = 0; k < a->size[column]; k++) {
-            other[row] = i, other[column] = k;
-            float left = as[repeated(a, other)];
-            other[row] = k, other[column] = j;
-            sum_add(&total, left, bs[repeated(b, other)]);
-        }
+        sum_dot(&total, matrix(a, as, index) + index[row] * a->size[column], 1,
+                matrix(b, bs, index) + index[column], b->size[column], a->size[column]);
         cs[n++] = sum_end(&total);
     } while (next(index, c->size, c->rank));
+}
+
+/* --- a view with its axes exchanged ----------------------------------------------------------- */
+
+/* Which axis of x each axis of y is: the one with its size and its stride. */
+static bool find_axes(const at_dnn_tensor *x, const at_dnn_tensor *y, int *axes)
+{
+    bool taken_already[AT_DNN_RANK_MAX] = { false };
+    for (int i = 0; i < y->rank; i++) {
+        int k = 0;
+        while (k < x->rank && (taken_already[k] || x->size[k] != y->size[i] ||
+                               (y->size[i] > 1 && x->stride[k] != y->stride[i])))
+            k++;
+        if (k == x->rank)
+            return false;
+        taken_already[k] = true;
+        axes[i] = k;
+    }
+    return x->rank == y->rank;
+}
+
+bool at_dnn_is_transposed(const at_dnn_tensor *x, const at_dnn_tensor *y)
+{
+    int axes[AT_DNN_RANK_MAX];
+    return find_axes(x, y, axes);
+}
+
+static void run_reshape(run *r, const at_dnn_step *s)
+{
+    const at_dnn_tensor *x = &r->p->tensors[s->in[0]], *y = &r->p->tensors[s->out[0]];
+    const float *xs = input(r, s->in[0]);
+    float *ys = output(r, s->out[0]);
+    int64_t index[AT_DNN_RANK_MAX] = { 0 }, from[AT_DNN_RANK_MAX], n = 0;
+    int axes[AT_DNN_RANK_MAX];
+    find_axes(x, y, axes);
+    do {
+        for (int i = 0; i < y->rank; i++)
+            from[axes[i]] = index[i];
+        ys[n++] = xs[repeated(x, from)];
+    } while (next(index, y->size, y->rank));
 }
 
 /* --- attention: q (b, h, l, d), k and v (b, h, m, d), stats (b, h, l, 1) ---------------------- */
@@ -430,21 +490,19 @@ static float attend(const run *r, const attention *a, const float *q, float *o)
     float most = -INFINITY;
     for (int64_t j = 0; j < a->m; j++) {
         sum dot = sum_begin(r);
-        for (int64_t i = 0; i < a->d; i++)
-            sum_add(&dot, q[i], a->k[j * a->d + i]);
+        sum_dot(&dot, q, 1, a->k + j * a->d, 1, a->d);
         a->weights[j] = a->scale * sum_end(&dot);
         most = point(AT_CUDNN_POINTWISE_MAX, a->weights[j], most);
     }
     sum total = sum_begin(r);
     for (int64_t j = 0; j < a->m; j++) {
         a->weights[j] = expf(a->weights[j] - most);
-        sum_add(&total, a->weights[j], 1);
+        sum_add(&total, a->weights[j]);
     }
     float all = sum_end(&total);
     for (int64_t i = 0; i < a->dv; i++) {
         sum mix = sum_begin_as(r, a->type);
-        for (int64_t j = 0; j < a->m; j++)
-            sum_add(&mix, a->weights[j], a->v[j * a->dv + i]);
+        sum_dot(&mix, a->weights, 1, a->v + i, a->dv, a->m);
         o[i] = sum_end(&mix) / all;
     }
     return most + logf(all);
@@ -483,6 +541,7 @@ static void run_step(run *r, const at_dnn_step *s)
     case AT_DNN_POINTWISE: run_pointwise(r, s); break;
     case AT_DNN_MATMUL: run_matmul(r, s); break;
     case AT_DNN_REDUCTION: run_reduction(r, s); break;
+    case AT_DNN_RESHAPE: run_reshape(r, s); break;
     case AT_DNN_SDPA: run_sdpa(r, s); break;
     }
     for (int i = 0; i < 2; i++)

@@ -48,6 +48,7 @@ typedef enum at_dnn_step_kind {
     AT_DNN_POINTWISE, /* in: x, b; out: y */
     AT_DNN_MATMUL,    /* in: a, b; out: c */
     AT_DNN_REDUCTION, /* in: x; out: y */
+    AT_DNN_RESHAPE,   /* in: x; out: y, a view of it with its axes exchanged */
     AT_DNN_SDPA,      /* in: q, k, v, scale; out: o, stats */
 } at_dnn_step_kind;
 
@@ -73,6 +74,8 @@ size_t at_dnn_type_bytes(int type); /* 0: not a type of this library */
 /* Bytes from a tensor's first element to the end of its last. */
 size_t at_dnn_extent(const at_dnn_tensor *t);
 int64_t at_dnn_elements(const at_dnn_tensor *t);
+/* Whether y is x with its axes in another order: sizes and strides go together. */
+bool at_dnn_is_transposed(const at_dnn_tensor *x, const at_dnn_tensor *y);
 
 /* An at_emu_call_fn: runs an at_dnn_program. */
 void at_dnn_program_run(void *program);

@@ -478,6 +478,38 @@ static void test_composed_attention(void **state)
         array_free(&a[i]);
 }
 
+/* A virtual tensor seen with its last axes exchanged. */
+static void test_reshape(void **state)
+{
+    const int f32 = AT_CUDNN_DATA_FLOAT;
+    shape x = head_shape(1, f32, QUERIES, KEYS), y = head_shape(2, f32, KEYS, QUERIES);
+    shape t = x, u = y;
+    build b = build_begin();
+    (void)state;
+    t.id = 10, u.id = 11, t.is_virtual = u.is_virtual = true;
+    memcpy(u.stride, t.stride, sizeof u.stride);
+    build_reshape(&b, &t, &u); /* the sizes are exchanged, and the strides are not */
+    assert_int_not_equal(b.status, AT_CUDNN_STATUS_SUCCESS);
+    build_end(&b);
+    b = build_begin();
+    u.stride[2] = t.stride[3], u.stride[3] = t.stride[2];
+    array a[] = { array_of(x, NUMBERS), array_of(y, UNWRITTEN) };
+    const at_cudnn_descriptor ops[] = {
+        build_point(&b, AT_CUDNN_POINTWISE_IDENTITY, &u, NULL, &y),
+        build_reshape(&b, &t, &u),
+        build_point(&b, AT_CUDNN_POINTWISE_IDENTITY, &x, NULL, &t),
+    };
+    execute(&b, ops, AT_COUNT(ops), pack_of(a, 2), 10, -1);
+    expect_success(&b);
+    download(&a[1]);
+    for (int64_t i = 0; i < elements(&x); i++) {
+        int64_t head = i / (QUERIES * KEYS), row = i / KEYS % QUERIES, column = i % KEYS;
+        assert_true(a[1].v[(head * KEYS + column) * QUERIES + row] == a[0].v[i]);
+    }
+    build_end(&b);
+    array_free(&a[0]), array_free(&a[1]);
+}
+
 /* --- misuse of a run -------------------------------------------------------------------------- */
 
 typedef enum fault {
@@ -706,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_composed_attention),
+        cmocka_unit_test(test_reshape),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_refused),
