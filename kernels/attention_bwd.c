@@ -2,6 +2,7 @@
  *   dv = P^T dout    dS = P * (dout v^T - delta), delta = rowsum(dout * o)    dq = scale dS k
  *   dk = scale dS^T q */
 #include "kernels/attention.h"
+#include "kernels/cudnn_variants.h"
 #include "kernels/shape.h"
 
 static const at_operand attention_bwd_operands[] = {
@@ -141,9 +142,11 @@ AT_ATTENTION_BWD_DECLARE(simd);
 
 AT_CUDA_DECLARE(at_attention_bwd);
 AT_CUDA_DECLARE(at_attention_bwd_plain);
+AT_CUDNN_DECLARE(at_attention_bwd);
 at_prepare_fn at_attention_bwd_cuda_prepare;
 static const at_variant attention_bwd_variants[] = {
 #ifdef AT_HAS_CUDA
+    AT_CUDNN_VARIANT("attention_bwd", at_attention_bwd),
     AT_CUDA_VARIANT("attention_bwd", at_attention_bwd, AT_ROWS_INDEPENDENT,
                     at_attention_bwd_cuda_prepare),
     AT_CUDA_VARIANT("attention_bwd_plain", at_attention_bwd_plain, AT_ROWS_INDEPENDENT,

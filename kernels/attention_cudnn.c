@@ -12,19 +12,22 @@
 #ifdef AT_HAS_CUDA
 enum { ID_Q = 1, ID_K, ID_V, ID_O, ID_SCALE, ID_LSE };
 
-/* Heads (B, H, L, D) of tokens (B, L, H*D). */
-static at_cudnn_descriptor add_heads(at_cudnn_graph *g, int64_t id, const at_view *v, int64_t heads)
+at_cudnn_descriptor at_cudnn_add_heads(at_cudnn_graph *g, int64_t id, const at_view *v,
+                                       int64_t heads, at_cudnn_heads how)
 {
     const int64_t size = at_cols(v) / heads;
-    const at_cudnn_tensor t = { .id = id,
-                                .dtype = v->dtype,
-                                .size = { v->size[0], heads, v->size[1], size },
-                                .stride = { v->size[1] * v->pitch, size, v->pitch, 1 } };
+    at_cudnn_tensor t = { .id = id,
+                          .dtype = v->dtype,
+                          .size = { v->size[0], heads, v->size[1], size },
+                          .stride = { v->size[1] * v->pitch, size, v->pitch, 1 } };
+    if (how == AT_CUDNN_HEADS_TURNED) {
+        t.size[2] = size, t.stride[2] = 1;
+        t.size[3] = v->size[1], t.stride[3] = v->pitch;
+    }
     return at_cudnn_add_tensor(g, &t);
 }
 
-/* (B, H, L) as the library has it, (B, H, L, 1). */
-static at_cudnn_descriptor add_lse(at_cudnn_graph *g, int64_t id, const at_view *v)
+at_cudnn_descriptor at_cudnn_add_rows(at_cudnn_graph *g, int64_t id, const at_view *v)
 {
     const at_cudnn_tensor t = { .id = id,
                                 .dtype = v->dtype,
@@ -33,34 +36,33 @@ static at_cudnn_descriptor add_lse(at_cudnn_graph *g, int64_t id, const at_view 
     return at_cudnn_add_tensor(g, &t);
 }
 
+bool at_cudnn_heads_fit(const at_view *v, int64_t heads)
+{
+    enum { ELEMENTS = 8 };
+    const uint64_t row = (uint64_t)v->pitch * at_dtype_bytes(v->dtype);
+    return (v->dtype == AT_BF16 || v->dtype == AT_F16) && at_cols(v) / heads % ELEMENTS == 0 &&
+           ((uintptr_t)v->data | row) % AT_CUDNN_ALIGNMENT == 0;
+}
+
 void at_attention_cudnn_describe(at_cudnn_graph *g, const void *args)
 {
     const at_attention_args *a = args;
-    at_cudnn_sdpa s = { .q = add_heads(g, ID_Q, &a->q, a->heads),
-                        .k = add_heads(g, ID_K, &a->k, a->heads),
-                        .v = add_heads(g, ID_V, &a->v, a->heads),
-                        .o = add_heads(g, ID_O, &a->o, a->heads),
+    at_cudnn_sdpa s = { .q = at_cudnn_add_heads(g, ID_Q, &a->q, a->heads, AT_CUDNN_HEADS),
+                        .k = at_cudnn_add_heads(g, ID_K, &a->k, a->heads, AT_CUDNN_HEADS),
+                        .v = at_cudnn_add_heads(g, ID_V, &a->v, a->heads, AT_CUDNN_HEADS),
+                        .o = at_cudnn_add_heads(g, ID_O, &a->o, a->heads, AT_CUDNN_HEADS),
                         .scale = at_cudnn_add_scalar(g, ID_SCALE) };
     if (at_has(&a->lse))
-        s.stats = add_lse(g, ID_LSE, &a->lse);
+        s.stats = at_cudnn_add_rows(g, ID_LSE, &a->lse);
     at_cudnn_add_sdpa(g, &s);
-}
-
-/* Whole chunks, as far as is known before there is an address. */
-static bool in_chunks(const at_view *v)
-{
-    const uint64_t row = (uint64_t)v->pitch * at_dtype_bytes(v->dtype);
-    return ((uintptr_t)v->data | row) % AT_CUDNN_ALIGNMENT == 0;
 }
 
 bool at_attention_cudnn_fits(const void *args)
 {
-    enum { ELEMENTS = 8 };
     const at_attention_args *a = args;
-    bool paired = a->q.dtype == AT_BF16 || a->q.dtype == AT_F16;
-    return paired && !a->causal && !at_has(&a->lengths) &&
-           at_cols(&a->q) / a->heads % ELEMENTS == 0 && in_chunks(&a->q) && in_chunks(&a->k) &&
-           in_chunks(&a->v) && in_chunks(&a->o) && (uintptr_t)a->lse.data % AT_CUDNN_ALIGNMENT == 0;
+    return !a->causal && !at_has(&a->lengths) && at_cudnn_heads_fit(&a->q, a->heads) &&
+           at_cudnn_heads_fit(&a->k, a->heads) && at_cudnn_heads_fit(&a->v, a->heads) &&
+           at_cudnn_heads_fit(&a->o, a->heads) && (uintptr_t)a->lse.data % AT_CUDNN_ALIGNMENT == 0;
 }
 
 at_status at_attention_cudnn_prepare(const void *args, const at_prepare_in *in, at_prepared *out,

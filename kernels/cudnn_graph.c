@@ -283,6 +283,14 @@ void at_cudnn_add_reduction(at_cudnn_graph *g, int operator, at_cudnn_descriptor
     finish(g, d, "describing sums");
 }
 
+void at_cudnn_add_reshape(at_cudnn_graph *g, at_cudnn_descriptor x, at_cudnn_descriptor y)
+{
+    at_cudnn_descriptor d = operation(g, AT_CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR);
+    set_one(g, d, AT_CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x);
+    set_one(g, d, AT_CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y);
+    finish(g, d, "describing another view");
+}
+
 void at_cudnn_add_sdpa(at_cudnn_graph *g, const at_cudnn_sdpa *s)
 {
     at_cudnn_descriptor d = operation(g, AT_CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
@@ -373,6 +381,15 @@ static bool name_engine(at_cudnn_graph *g, at_cudnn_descriptor config, at_cudnn_
     return used < room;
 }
 
+/* Known before a plan is made, which may take seconds; 0 if the library does not say. */
+static size_t workspace_of(const at_cudnn_graph *g, at_cudnn_descriptor config)
+{
+    int64_t n = 0, bytes = 0;
+    at_cudnn_status status = g->library->get(config, AT_CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE,
+                                             AT_CUDNN_TYPE_INT64, 1, &n, &bytes);
+    return status == AT_CUDNN_STATUS_SUCCESS && bytes > 0 ? (size_t)bytes : 0;
+}
+
 static bool is_known(const at_cudnn_engines *e, const char *choice)
 {
     for (int i = 0; i < e->n; i++)
@@ -381,18 +398,21 @@ static bool is_known(const at_cudnn_engines *e, const char *choice)
     return false;
 }
 
-static void add_engine(at_cudnn_graph *g, at_cudnn_engines *out, at_cudnn_descriptor config)
+static void add_engine(at_cudnn_graph *g, size_t most, at_cudnn_engines *out,
+                       at_cudnn_descriptor config)
 {
     at_cudnn_engine *e = &out->list[out->n];
     int before = g->n_owned;
     bool named = name_engine(g, config, e);
     drop(g, before);
     out->offered++;
-    if (named && g->status == AT_OK && !(e->notes & g->never) && !is_known(out, e->choice))
+    e->workspace = workspace_of(g, config);
+    if (named && g->status == AT_OK && !(e->notes & g->never) && e->workspace <= most &&
+        !is_known(out, e->choice))
         out->n++;
 }
 
-static void ask(at_cudnn_graph *g, at_cudnn_engines *out, int mode)
+static void ask(at_cudnn_graph *g, size_t most, at_cudnn_engines *out, int mode)
 {
     at_cudnn_descriptor configs[AT_CUDNN_ENGINES_MAX];
     const at_cudnn *c = g->library;
@@ -407,7 +427,7 @@ static void ask(at_cudnn_graph *g, at_cudnn_engines *out, int mode)
     int64_t n = get(g, d, AT_CUDNN_ATTR_ENGINEHEUR_RESULTS, AT_CUDNN_TYPE_BACKEND_DESCRIPTOR,
                     AT_CUDNN_ENGINES_MAX, configs);
     for (int64_t i = 0; i < n && out->n < AT_CUDNN_ENGINES_MAX; i++)
-        add_engine(g, out, configs[i]);
+        add_engine(g, most, out, configs[i]);
     drop(g, before);
 }
 
@@ -417,13 +437,13 @@ static void forget_failure(at_cudnn_graph *g)
     g->status = AT_OK;
 }
 
-at_status at_cudnn_engines_of(at_cudnn_graph *g, at_cudnn_engines *out)
+at_status at_cudnn_engines_of(at_cudnn_graph *g, size_t most, at_cudnn_engines *out)
 {
     static const int modes[] = { AT_CUDNN_HEUR_MODE_A, AT_CUDNN_HEUR_MODE_FALLBACK };
     at_status status = AT_UNSUPPORTED;
     out->offered = out->n = 0;
     for (size_t i = 0; i < AT_COUNT(modes); i++) {
-        ask(g, out, modes[i]);
+        ask(g, most, out, modes[i]);
         status = g->status;
         forget_failure(g);
     }
@@ -463,6 +483,14 @@ static void configure(at_cudnn_graph *g, at_cudnn_descriptor config, const char 
     finish(g, config, "setting an engine up");
 }
 
+static void check_workspace(at_cudnn_graph *g, const char *choice, size_t wanted, size_t most)
+{
+    if (g->status == AT_OK && wanted > most)
+        g->status = at_fail(g->err, AT_UNSUPPORTED,
+                            "cuDNN: %s wants %zu bytes of workspace, and at most %zu are given",
+                            choice, wanted, most);
+}
+
 at_status at_cudnn_plan(at_cudnn_graph *g, const char *choice, size_t most)
 {
     const at_cudnn *c = g->library;
@@ -470,6 +498,8 @@ at_status at_cudnn_plan(at_cudnn_graph *g, const char *choice, size_t most)
     int64_t workspace = 0;
     at_cudnn_descriptor config = make(g, AT_CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     configure(g, config, choice);
+    if (g->status == AT_OK)
+        check_workspace(g, choice, workspace_of(g, config), most);
     at_cudnn_descriptor plan = make(g, AT_CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     set_one(g, plan, AT_CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
     if (c->handle)
@@ -478,10 +508,7 @@ at_status at_cudnn_plan(at_cudnn_graph *g, const char *choice, size_t most)
         set_one(g, plan, AT_CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, c->imagined);
     finish(g, plan, "making a plan");
     get(g, plan, AT_CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, AT_CUDNN_TYPE_INT64, 1, &workspace);
-    if (g->status == AT_OK && (workspace < 0 || (size_t)workspace > most))
-        g->status = at_fail(g->err, AT_UNSUPPORTED,
-                            "cuDNN: %s wants %lld bytes of workspace, and at most %zu are given",
-                            choice, (long long)workspace, most);
+    check_workspace(g, choice, workspace < 0 ? SIZE_MAX : (size_t)workspace, most);
     at_status status = g->status;
     forget_failure(g);
     if (status != AT_OK) {
@@ -556,7 +583,7 @@ static at_status plan_candidate(at_cudnn_graph *g, int candidate, at_prepared *o
     at_cudnn_engines *e = malloc(sizeof *e);
     if (!e)
         return at_fail(g->err, AT_NO_MEMORY, "no memory for a list of engines");
-    at_status status = at_cudnn_engines_of(g, e);
+    at_status status = at_cudnn_engines_of(g, AT_WORKSPACE_MAX, e);
     if (status == AT_OK) {
         status = at_fail(g->err, AT_UNSUPPORTED, "cuDNN %zu has no engine for this, of %d offered",
                          g->library->version, e->offered);
@@ -608,7 +635,8 @@ int at_cudnn_candidates(at_cudnn_describe_fn *describe, const void *args, const 
     int n = 0;
     at_cudnn_graph_begin(&g, caps->cudnn, NULL);
     describe(&g, args);
-    if (e && at_cudnn_graph_end(&g) == AT_OK && at_cudnn_engines_of(&g, e) == AT_OK)
+    if (e && at_cudnn_graph_end(&g) == AT_OK &&
+        at_cudnn_engines_of(&g, AT_WORKSPACE_MAX, e) == AT_OK)
         n = e->n < AT_CUDNN_CANDIDATES_MAX ? e->n : AT_CUDNN_CANDIDATES_MAX;
     at_cudnn_graph_free(&g);
     free(e);

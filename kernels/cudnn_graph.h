@@ -17,7 +17,7 @@
 #include "kernels/cudnn.h"
 #include "kernels/op.h"
 
-enum { AT_CUDNN_RANK = 4, AT_CUDNN_OPERATIONS_MAX = 16, AT_CUDNN_ENGINES_MAX = 64 };
+enum { AT_CUDNN_RANK = 4, AT_CUDNN_OPERATIONS_MAX = 24, AT_CUDNN_ENGINES_MAX = 64 };
 /* Variants offer no more candidates than this, the library's favourites. */
 enum { AT_CUDNN_CANDIDATES_MAX = 12 };
 /* What addresses of tensors are multiples of; what regions of scratch are. */
@@ -87,6 +87,9 @@ void at_cudnn_add_product(at_cudnn_graph *g, at_cudnn_descriptor a, at_cudnn_des
 void at_cudnn_add_reduction(at_cudnn_graph *g, int operation, at_cudnn_descriptor x,
                             at_cudnn_descriptor y);
 
+/* The same elements under other sizes and strides. */
+void at_cudnn_add_reshape(at_cudnn_graph *g, at_cudnn_descriptor x, at_cudnn_descriptor y);
+
 typedef struct at_cudnn_sdpa {
     at_cudnn_descriptor q, k, v, o; /* (B, H, L, D) */
     at_cudnn_descriptor stats;      /* (B, H, Lq, 1) f32, NULL if not wanted: log of the sums */
@@ -102,8 +105,9 @@ at_status at_cudnn_graph_end(at_cudnn_graph *g);
 
 typedef struct at_cudnn_engine {
     char choice[AT_CHOICE_MAX];
-    uint32_t notes; /* bit i: the library's numerical note i */
-    bool compiled;  /* at run time, when its plan is made */
+    uint32_t notes;   /* bit i: the library's numerical note i */
+    bool compiled;    /* at run time, when its plan is made */
+    size_t workspace; /* bytes, as foreseen before there is a plan */
 } at_cudnn_engine;
 
 typedef struct at_cudnn_engines {
@@ -112,7 +116,8 @@ typedef struct at_cudnn_engines {
     at_cudnn_engine list[AT_CUDNN_ENGINES_MAX];
 } at_cudnn_engines;
 
-at_status at_cudnn_engines_of(at_cudnn_graph *g, at_cudnn_engines *out);
+/* Those that want at most 'most' bytes of workspace. */
+at_status at_cudnn_engines_of(at_cudnn_graph *g, size_t most, at_cudnn_engines *out);
 /* Makes g->plan; once a graph. AT_UNSUPPORTED if the library cannot, or not within 'most' bytes of
  * workspace. After a failure the graph may be asked for another. */
 at_status at_cudnn_plan(at_cudnn_graph *g, const char *choice, size_t most);

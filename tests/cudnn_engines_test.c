@@ -19,7 +19,7 @@
 #include "kernels/conv2d_cudnn.h"
 
 enum { LINE = 512, TABLE = 1 << 16, TRIED = 2, ROWS_MAX = 256 };
-enum { OUTPUTS = 1 };
+enum { OUTPUTS = 1, LARGE = 2 };
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
@@ -43,6 +43,7 @@ static const struct {
     { "conv2d_dgrad", at_conv2d_dgrad_cudnn_describe },
     { "conv2d_wgrad", at_conv2d_wgrad_cudnn_describe },
     { "attention", at_attention_cudnn_describe },
+    { "attention_bwd", at_attention_bwd_cudnn_describe },
 };
 
 static at_cudnn_describe_fn *describer_of(const char *op)
@@ -91,8 +92,11 @@ static void try_engines(at_cudnn_graph *g, const at_cudnn_engines *e, answer *ou
             memcpy(out->choice, e->list[i].choice, sizeof out->choice);
         }
     }
-    if (e->n && !out->tried && at_cudnn_plan(g, e->list[0].choice, SIZE_MAX) != AT_OK)
-        out->loads = strstr(out->err.text, "cuLibraryLoadData") != NULL;
+    if (e->n && !out->tried) {
+        out->workspace = e->list[0].workspace;
+        if (at_cudnn_plan(g, e->list[0].choice, SIZE_MAX) != AT_OK)
+            out->loads = strstr(out->err.text, "cuLibraryLoadData") != NULL;
+    }
     if (out->kept)
         out->again = at_cudnn_plan(g, out->kept, SIZE_MAX) == AT_OK;
 }
@@ -102,8 +106,8 @@ static void ask(at_cudnn_graph *g, answer *out)
 {
     at_cudnn_engines *e = malloc(sizeof *e);
     AT_ASSERT(e, "no memory");
-    out->refused =
-        at_cudnn_graph_end(g) != AT_OK || at_cudnn_engines_of(g, e) != AT_OK || e->offered == 0;
+    out->refused = at_cudnn_graph_end(g) != AT_OK ||
+                   at_cudnn_engines_of(g, AT_WORKSPACE_MAX, e) != AT_OK || e->offered == 0;
     if (!out->refused) {
         out->offered = e->offered;
         out->usable = e->n;
@@ -222,8 +226,11 @@ static void put_answer(table *t, const char *name, const answer *a)
             : a->again ? "yes"
                        : "no");
     else
-        put(t, "%d | %d | %d | %s | | | |\n", a->offered, a->usable, a->compiled,
-            a->loads ? "compiled" : "not compiled");
+        put(t, "%d | %d | %d | %s | %zu | | |\n", a->offered, a->usable, a->compiled,
+            !a->usable ? "none"
+            : a->loads ? "compiled"
+                       : "not compiled",
+            a->workspace);
     t->rows++;
 }
 
@@ -273,9 +280,9 @@ static void ask_graph(table *t, const struct graph *g)
         put_answer(t, name, &a);
         if (a.refused)
             fail(t, "%s: refused: %s", name, a.err.text);
-        else if (!a.own && a.usable == 0)
-            fail(t, "%s: %d engines, and none may be used", name, a.offered);
-        else if (!a.own && (a.tried ? a.made != a.tried : !a.loads))
+        else if (!a.own && !a.usable != !!(g->flags & LARGE))
+            fail(t, "%s: %d engines, and %d may be used", name, a.offered, a.usable);
+        else if (!a.own && a.usable && (a.tried ? a.made != a.tried : !a.loads))
             fail(t, "%s: a plan was not made: %s", name, a.err.text);
     }
 }
@@ -345,13 +352,14 @@ static void fill(table *t)
 {
     put(t, "# What cuDNN %zu.%zu offers for our graphs on an H200\n\n", t->library->version / 10000,
         t->library->version / 100 % 100);
-    put(t, "Asked without a GPU, by tests/cudnn_engines_test.c; no speed is known from this.\n\n"
-           "- offered: by the heuristics, modes A and fallback\n"
-           "- usable: deterministic, in the types' own precision\n"
-           "- at run time: of those, compiled when a plan is made\n"
-           "- plans: made of the first precompiled ones; workspace and name are the first's. Where "
-           "all are\n  compiled at run time: whether the first one compiles\n"
-           "- again: whether the name that the first batch has can be made at this one\n\n");
+    put(t,
+        "Asked without a GPU, by tests/cudnn_engines_test.c; no speed is known from this.\n\n"
+        "- offered: by the heuristics, modes A and fallback\n"
+        "- usable: deterministic, in the types' own precision, with at most 64 MiB of workspace\n"
+        "- at run time: of those, compiled when a plan is made\n"
+        "- plans: made of the first precompiled ones; workspace and name are the first's. Where "
+        "all are\n  compiled at run time: whether the first one compiles\n"
+        "- again: whether the name that the first batch has can be made at this one\n\n");
     put(t, "| part | op | type | args | offered | usable | at run time | plans | workspace, bytes "
            "| first | again |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < AT_COUNT(graphs); i++)
