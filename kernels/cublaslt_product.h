@@ -28,8 +28,7 @@ typedef struct at_cublaslt_product {
     size_t own_bytes;                         /* of scratch, before the library's */
 } at_cublaslt_product;
 
-/* What the library takes fast: rows that begin at multiples of 16 bytes, sizes that fit into int.
- */
+/* What the library takes fast: rows that begin at multiples of 16 bytes, and sizes of an int. */
 bool at_cublaslt_takes(const at_view *v);
 /* True if every address is a multiple of 16, as the algorithms were asked for. */
 bool at_cublaslt_product_aligned(const at_cublaslt_product *p);
