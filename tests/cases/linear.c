@@ -2,7 +2,8 @@
 
 /* Sizes: one element, less than a vector and a panel, several panels and blocks of rows; few rows,
  * which have a variant of their own; every activation, every optional operand, weights of other
- * types; more than eight rows of tiles; f8 beside other types, and as a library takes it. */
+ * types; more than eight rows of tiles; f8 beside other types, and as a library takes it:
+ * there in numbers whose sums fit into 14 bits, which is what a GPU's own products of f8 keep. */
 AT_CASES(linear) = {
     { "x=1,1 w=1,1" },
     { "x=3,1,5 w=7,5 bias=7" },
@@ -39,9 +40,10 @@ AT_CASES(linear) = {
     { "x=2,40,64 w=72,64 bias=72 residual=2,40,72", .types = CHECK_BF16, .gradients = "-" },
     { "x=2,40,64:f8 w=48,64:f8 x_scale=1 w_scale=1 bias=48 residual=2,40,48 y_dtype=bf16",
       .types = CHECK_BF16, .gradients = "-" },
-    { "x=2,40,64:f8 w=48,64:f8 x_scale=1 w_scale=1 bias=48 act=relu y_dtype=f32",
-      .types = CHECK_BF16, .gradients = "-" },
-    { "x=2,40,64:f8 w=48,64:f8 x_scale=1 w_scale=1 bias=48 y_scale=1 y_dtype=f8", "y_scale=0.1:0.2",
-      .types = CHECK_BF16 | CHECK_F16, .gradients = "-" },
+    { "x=2,40,48:f8 w=48,48:f8 x_scale=1 w_scale=1 bias=48 act=relu y_dtype=f32",
+      "x=0.5:1 w=0.5:1 x_scale=1:2 w_scale=1:2 bias=-120:0", .types = CHECK_BF16,
+      .gradients = "-" },
+    { "x=2,40,48:f8 w=48,48:f8 x_scale=1 w_scale=1 bias=48 y_scale=1 y_dtype=f8",
+      "x=0.5:1 w=0.5:1 y_scale=0.1:0.2", .types = CHECK_BF16 | CHECK_F16, .gradients = "-" },
     { NULL },
 };
