@@ -74,50 +74,7 @@ static bool guards_intact(const block *b)
     return true;
 }
 
-/* --- values ----------------------------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t x)
-{
-    x ^= x >> 33;
-    x *= 0xff51afd7ed558ccdull;
-    x ^= x >> 33;
-    x *= 0xc4ceb9fe1a85ec53ull;
-    return x ^ x >> 33;
-}
-
-/* The range that 'fill' gives to 'name': "name=low:high". */
-static bool fill_range(const char *fill, const char *name, double *low, double *high)
-{
-    size_t n = strlen(name);
-    for (const char *p = fill; p && *p; p += strcspn(p, " "), p += strspn(p, " ")) {
-        if (strncmp(p, name, n) || p[n] != '=')
-            continue;
-        if (sscanf(p + n + 1, "const:%lf", low) == 1) {
-            *high = *low;
-            return true;
-        }
-        AT_ASSERT(sscanf(p + n + 1, "%lf:%lf", low, high) == 2, "fill '%s'", p);
-        return true;
-    }
-    return false;
-}
-
-void check_fill(const at_check *c, const char *fill, const char *name, const at_view *v)
-{
-    bool whole = !at_dtype_is_float(v->dtype);
-    double low = whole ? 0 : -1, high = whole ? 3 : 1;
-    fill_range(fill, name, &low, &high);
-    uint64_t state = c->seed;
-    for (const char *p = name; *p; p++)
-        state = mix(state + (unsigned char)*p);
-    int64_t rows = at_rows(v), cols = at_cols(v);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t i = 0; i < cols; i++) {
-            state += 0x9e3779b97f4a7c15ull;
-            double u = (double)(mix(state) >> 11) * 0x1p-53;
-            at_set(v, r, i, whole ? low + floor(u * (high - low + 1)) : low + u * (high - low));
-        }
-}
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void copy_rows(const at_view *to, const at_view *from)
 {
@@ -325,16 +282,35 @@ static at_status run_on_device(job *j, void *args, const at_prepared *p, at_erro
                : seen;
 }
 
-/* A library may ask the device. */
+/* A library may ask the device, and give something back to it. */
 static at_status prepare(job *j, const void *args, const at_prepare_in *in, at_prepared *p,
                          at_error *err)
 {
-    if (!j->c->device)
-        return at_prepare(j->v, args, in, p, err);
-    at_device_enter(j->c->device);
+    if (j->c->device)
+        at_device_enter(j->c->device);
     at_status status = at_prepare(j->v, args, in, p, err);
-    at_device_leave(j->c->device);
+    if (j->c->device)
+        at_device_leave(j->c->device);
     return status;
+}
+
+static void release(job *j, at_prepared *p)
+{
+    if (j->c->device)
+        at_device_enter(j->c->device);
+    at_release(j->v, p);
+    if (j->c->device)
+        at_device_leave(j->c->device);
+}
+
+static int candidates_of(job *j)
+{
+    if (j->c->device)
+        at_device_enter(j->c->device);
+    int n = at_candidates(j->v, j->got.args, &j->c->caps);
+    if (j->c->device)
+        at_device_leave(j->c->device);
+    return n;
 }
 
 /* A library's engines are known when it is asked: it may have none for these args, or no such
@@ -355,7 +331,7 @@ static bool is_usable(job *j, const void *args)
         return true;
     at_status status = prepare(j, args, &in, &p, &err);
     if (status == AT_OK)
-        at_release(j->v, &p);
+        release(j, &p);
     return status != AT_UNSUPPORTED;
 }
 
@@ -373,7 +349,7 @@ static at_status run_variant(job *j, void *args, int threads, at_error *err)
     memcpy(j->made, p.choice, sizeof j->made);
     if (j->v->device != AT_CPU) {
         status = run_on_device(j, args, &p, err);
-        at_release(j->v, &p);
+        release(j, &p);
         return status;
     }
     void *packed[AT_FORMS_MAX] = { NULL }, *original[AT_FORMS_MAX];
@@ -692,7 +668,7 @@ static void check_candidates(job *j)
     if (!is_usable(j, j->got.args))
         return;
     j->fitted[j->pitched != DENSE] = true;
-    int n = at_candidates(j->v, j->got.args, &j->c->caps);
+    int n = candidates_of(j);
     for (j->candidate = 0; j->candidate < n; j->candidate++)
         if (is_usable(j, j->got.args))
             check_candidate(j);
