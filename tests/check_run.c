@@ -669,6 +669,8 @@ static void check_candidates(job *j)
         return;
     j->fitted[j->pitched != DENSE] = true;
     int n = candidates_of(j);
+    if (n < 1)
+        job_fail(j, "fits, and has no candidate");
     for (j->candidate = 0; j->candidate < n; j->candidate++)
         if (is_usable(j, j->got.args))
             check_candidate(j);
