@@ -14,7 +14,8 @@
 
 enum { AT_CUBLASLT_CANDIDATES_MAX = 8 };
 
-/* D = d_scale * end(a_scale * b_scale * op(A) op(B) + C); absent views have rank 0. */
+/* D = d_scale * relu(a_scale * b_scale * op(A) op(B) + C + bias), less what is not there; absent
+ * views have rank 0. */
 typedef struct at_cublaslt_product {
     at_view a, b, c, d;
     bool a_turned, b_turned; /* op(): the library's matrix is transposed */
