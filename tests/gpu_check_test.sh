@@ -131,7 +131,7 @@ import runner
 folder = Path(sys.argv[1])
 # A program is ended at its limit, and what it has started with it.
 start = time.monotonic()
-result = runner.execute(["sh", "-c", "echo words; sleep 60 & echo $! >pid; wait"], 0.5, dict(os.environ), folder)
+result = runner.execute(["sh", "-c", "echo words; set -m; sleep 60 & echo $! >pid; wait"], 0.5, dict(os.environ), folder)
 assert result.timed_out and result.output == "words\n" and time.monotonic() - start < 20, result
 time.sleep(0.1)
 state = Path(f"/proc/{(folder / 'pid').read_text().strip()}/stat")

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import namedtuple
+from pathlib import Path
 
 SECONDS_OF_A_CALL = 530.0  # a call that is cut off after ten minutes still ends by itself
 SECONDS_OF_A_SLICE_MAX = 540.0
@@ -175,12 +176,31 @@ def tail_of(file):
     return file.read().decode(errors="replace")
 
 
-def kill_group(process):
-    """The program and all that it has started; its group is its own."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def members_of(session):
+    """The processes of a session. A process group would not do: ninja gives each compiler its own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def end_session(process):
+    """The program and all that it has started, again and again until nothing is left to start more."""
+    for _ in range(20):
+        members = members_of(process.pid)
+        for pid in members:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if not members:
+            break
+        time.sleep(0.02)
     process.wait()
 
 
@@ -210,7 +230,7 @@ def execute(words, seconds, environment, folder, output_path=None):
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
-            kill_group(process)
+            end_session(process)
         return Result(process.returncode, tail_of(output), tail_of(errors),
                       time.monotonic() - start, timed_out)
 
