@@ -39,9 +39,9 @@ is_true() { PYTHONPATH=$root/benchmarks/gpu python3 -B - "$@" || fail "$what: se
 
 # --- a dry run ---------------------------------------------------------------------------------------
 out=$folder/out
-steps=machine,conformance,checkop,large,bench,batched,torch,tune-exact,tune-fast,tuned,sanitizer,ncu
+steps=machine,conformance,checkop,large,bench,batched,torch,tune-exact,tune-fast,exact,fast,sanitizer,ncu
 dry=("$check" --dry-run --programs "$build" --steps)
-expect 0 "all of 12 steps" "${dry[@]}" $steps --out "$out"
+expect 0 "all of 13 steps" "${dry[@]}" $steps --out "$out"
 says "$said" "conformance  done"
 for file in state summary.md machine.txt ops.json logs.xz; do
     [ -s "$out/$file" ] || fail "$what: there is no $file"
@@ -61,7 +61,7 @@ expect 2 "--resume goes on" "${dry[@]}" $steps --out "$out"
 printf '{"step": "checkop", "status": "running", "seconds": 0, "note": ""}\n{"st' >>"$out/state"
 echo "words of a step that was cut off" >"$out/running.log"
 expect 0 "checkop      done" "${dry[@]}" $steps --out "$out" --resume
-[ "$(grep -c ' already' "$said")" -eq 11 ] || fail "$what: more was run again: $(cat "$said")"
+[ "$(grep -c ' already' "$said")" -eq 12 ] || fail "$what: more was run again: $(cat "$said")"
 xz -dc "$out/logs.xz" | grep -q "that was cut off" || fail "$what: the words of the cut step are lost"
 
 # --- wrong requests ----------------------------------------------------------------------------------
@@ -153,6 +153,15 @@ for i in range(runner.FILES_MAX):
     (out / f"file{i}").write_text("")
 assert "9 files, at most 8" in runner.check_results(out)
 END
+is_true <<'END'
+import steps
+rows = [{"op": "a", "x": {"y": 1}}, {"op": "b"}]
+import json
+whole = json.dumps({"peaks": {"z": []}, "results": rows})
+assert steps.read_results(whole)["results"] == rows
+assert steps.read_results(whole[:-2])["results"] == rows and steps.read_results(whole[:-3])["results"] == rows[:1]
+assert steps.read_results(whole[:whole.index("[{") + 1]) is None and steps.read_results("") is None
+END
 dry=("$check" --dry-run --programs "$fake" --out "$folder/large" --steps)
 expect 0 "all of 1" "${dry[@]}" checkop
 truncate -s 17M "$folder/large/tuning"
@@ -173,7 +182,7 @@ def result(op, shape, us, gflops, gbps, **more):
 runs = {"models": {"gpu": "Made-up GPU", "peaks": {"bf16_gflops": 500e3, "copy_gbps": 4000}, "results": [
             result("linear", "x=8,8 w=8,8", 10, 600e3, 100), result("fast", "x=1", 5, 1, 3600),
             result("slow", "x=1", 5, 1, 1000), result("other", "x=1", 7, 1, 1)]},
-        "tuned": {"results": [result("linear", "x=8,8 w=8,8", 8, 750e3, 125, variant="linear_lt")]}}
+        "fast": {"results": [result("linear", "x=8,8 w=8,8", 8, 750e3, 125, variant="linear_lt")]}}
 torch = {"torch": "2", "peaks": {"bf16_flops": 800e12, "copy_bytes": 3e12}, "results": [
     {"op": "linear", "shape": "x=8,8 w=8,8", "dtype": "bf16", "us": 12, "how": "compiled"},
     {"op": "other", "shape": "x=1", "dtype": "bf16", "skip": "not an op of this peer"}]}
@@ -184,7 +193,7 @@ lines = table.summary(states, runs, torch, goals).splitlines()
 rows = [line for line in lines if line.count("|") == 13][2:]
 assert [row.split(" ")[1] for row in rows] == ["slow", "linear", "fast", "other"], rows
 assert "**below: share 0.25 of 0.85**" in rows[0], rows[0]
-assert "| linear_lt | 8 µs (untuned 10 µs) | 750 | 125 | 94 % | 12 µs | compiled | 1.50 | reached |" in rows[1], rows[1]
+assert "| linear_lt | 8 µs fast (untuned 10 µs) | 750 | 125 | 94 % | 12 µs | compiled | 1.50 | reached |" in rows[1], rows[1]
 assert "| 90 % | - |  | - | reached |" in rows[2] and "not judged" in rows[3]
 assert "bf16 800 TFLOP/s, copying 4.00 TB/s; torch 2." in "\n".join(lines) and "a\\|b" in "\n".join(lines)
 assert "2 of 4 rows with goals reach them, 1 are below, 1 could not be judged." in lines

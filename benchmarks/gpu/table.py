@@ -8,7 +8,7 @@ from collections import namedtuple
 
 Goals = dict  # name: least; of (op, shape)
 Row = namedtuple("Row", "op shape dtype where us variant gflops gbps best_us best_run torch how")
-RUNS = {"models": "untuned", "batched": "untuned", "tuned": "tuned", "tuned, batched": "tuned"}
+RUNS = {"models": "untuned", "batched": "untuned"}  # the others are exact and fast
 RESULTS = {"failed": "**failed**", "running": "**cut off**"}
 
 
@@ -125,7 +125,7 @@ def ops_table(rows, goals, peak):
         missed, unknown = judge(row, least, peak)
         verdict = "**below: " + ", ".join(missed) + "**" if missed else \
             "not judged" if unknown else "reached" if least else ""
-        was = f" (untuned {time_text(row.us)})" if row.best_run != "untuned" else ""
+        was = f" {row.best_run} (untuned {time_text(row.us)})" if row.best_run != "untuned" else ""
         cells = [row.op, f"{row.where}: {row.shape}" if row.where else row.shape, row.dtype, row.variant,
                  time_text(row.best_us) + was, f"{row.gflops / 1e3:.3g}", f"{row.gbps:.4g}",
                  "-" if part is None else f"{100 * part:.0f} %",
@@ -143,11 +143,20 @@ def counts(rows, goals, peak):
            f"{len(judged) - reached - below} could not be judged."
 
 
-def peaks_line(peak, torch):
+def launch_text(runs):
+    """What a node of a captured plan costs, and the host's part."""
+    for run in runs.values():
+        if run.get("peaks", {}).get("launch_us"):
+            ours = run["peaks"]
+            return f", {ours['launch_us']:.2f} µs a launch, {ours['enqueue_us']:.1f} µs of the host a replay"
+    return ""
+
+
+def peaks_line(peak, runs, torch):
     parts = [f"{name} {peak[name] / 1e12:.0f} TFLOP/s" for name in ("f32", "bf16", "f8") if peak[name] >= 1e12]
     parts += [f"copying {peak['copy'] / 1e12:.2f} TB/s"] if peak["copy"] >= 1e12 else []
     version = f"; torch {torch['torch']}" if torch.get("torch") else ""
-    return "Measured peaks: " + (", ".join(parts) if parts else "none of a GPU") + version + "."
+    return "Measured peaks: " + (", ".join(parts) if parts else "none of a GPU") + launch_text(runs) + version + "."
 
 
 def summary(states, runs, torch, goals):
@@ -155,7 +164,7 @@ def summary(states, runs, torch, goals):
     name = next((run.get("gpu") or run.get("cpu") for run in runs.values()), "no results yet")
     lines = [f"# GPU check: {name}", "", time.strftime("%Y-%m-%d %H:%M") + ".", "", *steps_table(states), ""]
     if rows:
-        lines += [peaks_line(peak, torch), counts(rows, goals, peak),
+        lines += [peaks_line(peak, runs, torch), counts(rows, goals, peak),
                   "Times are medians; torch / ours above 1: we are faster. Failed goals first.", ""]
         rows.sort(key=lambda row: not judge(row, goals.get((row.op, row.shape), {}), peak)[0])
         lines += ops_table(rows, goals, peak)
