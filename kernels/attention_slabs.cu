@@ -72,6 +72,7 @@ __global__ void __launch_bounds__(AT_BLOCK_MAX) slab_weigh(slab_weights j)
         top = fmaxf(top, v[k][i]);
     }
     top = at_row_max(top, room) * j.scale;
+    __syncwarp(); /* where a warp has a row, the maximum's shuffles order no memory */
     for (int64_t base = 0; base < j.keys; base += span) {
         if (again) {
             at_kept_load<float>(v, j.scores, r, base, j.keys, -INFINITY);
