@@ -1,5 +1,5 @@
-/* measure_main.c -- what is measured on a GPU, on the emulated one: its figures, a copy's bytes, ops
- * with operands in turn, a plan's nodes beside its replay. Times are the emulator's and mean
+/* measure_main.c -- what is measured on a GPU, on the emulated one: its figures, a copy's bytes,
+ * ops with operands in turn, a plan's nodes beside its replay. Times are the emulator's and mean
  * nothing; that there are any, of the right work, is held. Exit status: 0 all of it, 1 something is
  * not so. */
 #include <stdarg.h>
