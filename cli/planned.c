@@ -1,15 +1,23 @@
 #include "cli/planned.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/build.h"
+#include "engine/f8.h"
 
 /* --- graphs ----------------------------------------------------------------------------------- */
 
 static int64_t rows_of(const at_planned_request *r)
 {
     return r->batch * (r->guidance ? 2 : 1);
+}
+
+/* The type of what is not a product. */
+static at_dtype wide(at_dtype dtype)
+{
+    return dtype == AT_F8 ? AT_BF16 : dtype;
 }
 
 static at_graph *add_part(at_planned *p, const char *name, const char *what, double runs)
@@ -43,30 +51,72 @@ static void describe_sampler(at_planned *p, int64_t height, int64_t width, at_dt
     at_graph_output(g, at_cast(g, at_tensor_of(&args.y), dtype), "latent");
 }
 
+/* Adds what f8 makes of a weight, without numbers: nobody reads them, and found in the store they
+ * need no calibration. */
+static at_status add_f8(at_params *store, const char *weight, at_error *err)
+{
+    static const int64_t one = 1;
+    const struct {
+        const char *what;
+        at_dtype dtype;
+    } parts[] = { { "f8", AT_F8 }, { "f8_scale", AT_F32 }, { "f8_input", AT_F32 } };
+    const at_view w = at_params_named(store, weight)->view;
+    for (size_t i = 0; i < AT_COUNT(parts); i++) {
+        char name[256];
+        const bool whole = parts[i].dtype == AT_F8;
+        snprintf(name, sizeof name, "%s.%s", weight, parts[i].what);
+        if (!at_params_named(store, name) &&
+            !at_params_add(store, name, parts[i].dtype, whole ? w.rank : 1, whole ? w.size : &one,
+                           err))
+            return AT_NO_MEMORY;
+    }
+    return AT_OK;
+}
+
+/* The same graph with its products in f8 where they can be, in its place. */
+static at_status narrow(at_planned *p, at_planned_part *part, at_error *err)
+{
+    at_graph *f8 = NULL;
+    at_f8 *f = at_f8_new(part->graph, p->store);
+    at_status status = AT_OK;
+    for (int i = 0; i < at_f8_sites(f) && status == AT_OK; i++)
+        status = add_f8(p->store, at_f8_site(f, i), err);
+    if (status == AT_OK)
+        status = at_f8_graph(f, &f8, err);
+    at_f8_free(f);
+    if (status != AT_OK)
+        return status;
+    at_graph_free(part->graph);
+    part->graph = f8;
+    return AT_OK;
+}
+
 static at_status describe_unet(at_planned *p, at_error *err)
 {
     const at_planned_request *r = &p->request;
     const at_sdxl_unet_size size = { rows_of(r), r->height / AT_SDXL_VAE_SHRINKS,
                                      r->width / AT_SDXL_VAE_SHRINKS, AT_SDXL_TOKENS };
     const bool whole = r->model == AT_PLANNED_SDXL;
-    at_status status = at_sdxl_unet_new(&p->unet, p->store, &at_sdxl_unet_base, r->dtype, err);
+    const at_dtype dtype = wide(r->dtype);
+    at_status status = at_sdxl_unet_new(&p->unet, p->store, &at_sdxl_unet_base, dtype, err);
     if (status != AT_OK)
         return status;
     at_graph *g = add_part(p, "text", "keys and values of the text, for all steps", 1);
     at_sdxl_unet_describe_text(p->unet, g, size);
     g = add_part(p, "step", "the UNet", whole ? r->steps : 1);
     at_sdxl_unet_describe_step(p->unet, g, size);
+    if (r->dtype == AT_F8)
+        status = narrow(p, &p->parts[p->n_parts - 1], err);
     if (whole)
-        describe_sampler(p, size.height, size.width, r->dtype == AT_F8 ? AT_BF16 : r->dtype);
-    return AT_OK;
+        describe_sampler(p, size.height, size.width, dtype);
+    return status;
 }
 
 /* One picture after the other: at 1024x1024 a tensor of one has a quarter of a gigabyte. */
 static at_status describe_vae(at_planned *p, at_error *err)
 {
     const at_planned_request *r = &p->request;
-    const at_dtype dtype = r->dtype == AT_F8 ? AT_BF16 : r->dtype;
-    at_status status = at_sdxl_vae_new(&p->vae, p->store, &at_sdxl_vae_base, dtype, err);
+    at_status status = at_sdxl_vae_new(&p->vae, p->store, &at_sdxl_vae_base, wide(r->dtype), err);
     if (status != AT_OK)
         return status;
     at_graph *g = add_part(p, "decode", "the VAE, latent to picture", (double)r->batch);
@@ -174,6 +224,18 @@ double at_planned_seconds(const at_planned *p)
     double seconds = 0;
     for (int i = 0; i < p->n_parts; i++)
         seconds += p->parts[i].runs * p->parts[i].seconds;
+    return seconds;
+}
+
+double at_planned_measured_seconds(const at_planned *p)
+{
+    double seconds = at_planned_seconds(p);
+    for (int i = 0; i < p->n_parts; i++) {
+        if (!p->parts[i].budget)
+            continue;
+        const at_budget_line *all = at_budget_all(p->parts[i].budget);
+        seconds += p->parts[i].runs * (all->measured_seconds - all->measured_expected);
+    }
     return seconds;
 }
 

@@ -89,38 +89,15 @@ static at_param *name_vector(at_naming *n, const char *name, int64_t size)
     return at_name_param(n, name, 1, &size);
 }
 
-/* Scales belong to a product, not to its parts: files do not have them. */
-static void name_scales(at_naming *n, at_affine *a, int64_t out)
-{
-    const int64_t one = 1;
-    a->weight_scale = at_name_storage(n, "weight_scale", AT_F32, 1, &out);
-    a->input_scale = at_name_storage(n, "input_scale", AT_F32, 1, &one);
-}
-
-static at_affine name_linear(at_naming *n, const char *name, int64_t out, int64_t in, at_bias bias,
-                             at_dtype dtype)
+at_affine at_name_linear(at_naming *n, const char *name, int64_t out, int64_t in, at_bias bias)
 {
     const int64_t size[] = { out, in };
     const size_t mark = at_naming_enter(n, "%s", name);
-    at_affine a = { .weight = at_name_storage(n, "weight", dtype, 2, size) };
-    if (a.weight)
-        list(n, a.weight);
+    at_affine a = { .weight = at_name_param(n, "weight", 2, size) };
     if (bias == AT_WITH_BIAS)
         a.bias = name_vector(n, "bias", out);
-    if (dtype == AT_F8)
-        name_scales(n, &a, out);
     at_naming_leave(n, mark);
     return a;
-}
-
-at_affine at_name_linear(at_naming *n, const char *name, int64_t out, int64_t in, at_bias bias)
-{
-    return name_linear(n, name, out, in, bias, n->dtype);
-}
-
-at_affine at_name_product(at_naming *n, const char *name, int64_t out, int64_t in, at_bias bias)
-{
-    return name_linear(n, name, out, in, bias, n->f8 ? AT_F8 : n->dtype);
 }
 
 at_affine at_name_conv(at_naming *n, const char *name, int64_t out, int64_t in, int64_t kernel)
@@ -142,19 +119,17 @@ at_affine at_name_norm(at_naming *n, const char *name, int64_t channels)
     return a;
 }
 
-static at_affine name_linears(at_naming *n, const char *storage, const char *const *names,
-                              const int64_t *size, at_bias bias, at_dtype dtype)
+at_affine at_name_linears(at_naming *n, const char *storage, const char *const *names, int64_t out,
+                          int64_t in, at_bias bias)
 {
     int64_t count = 0;
     while (names[count])
         count++;
-    const int64_t out = size[0], all[] = { count * out, size[1] };
+    const int64_t size[] = { count * out, in };
     size_t mark = at_naming_enter(n, "%s", storage);
-    at_affine a = { .weight = at_name_storage(n, "weight", dtype, 2, all) };
+    at_affine a = { .weight = at_name_storage(n, "weight", n->dtype, 2, size) };
     if (bias == AT_WITH_BIAS)
-        a.bias = at_name_storage(n, "bias", n->dtype, 1, all);
-    if (dtype == AT_F8)
-        name_scales(n, &a, all[0]);
+        a.bias = at_name_storage(n, "bias", n->dtype, 1, size);
     at_naming_leave(n, mark);
     for (int64_t i = 0; i < count; i++) {
         mark = at_naming_enter(n, "%s", names[i]);
@@ -164,19 +139,6 @@ static at_affine name_linears(at_naming *n, const char *storage, const char *con
         at_naming_leave(n, mark);
     }
     return a;
-}
-
-at_affine at_name_linears(at_naming *n, const char *storage, const char *const *names, int64_t out,
-                          int64_t in, at_bias bias)
-{
-    return name_linears(n, storage, names, (const int64_t[]){ out, in }, bias, n->dtype);
-}
-
-at_affine at_name_products(at_naming *n, const char *storage, const char *const *names, int64_t out,
-                           int64_t in, at_bias bias)
-{
-    const at_dtype dtype = n->f8 ? AT_F8 : n->dtype;
-    return name_linears(n, storage, names, (const int64_t[]){ out, in }, bias, dtype);
 }
 
 /* --- layers in a graph ------------------------------------------------------------------------ */
@@ -203,71 +165,9 @@ at_tensor at_layer_linear(at_graph *g, at_tensor x, const at_affine *a, at_tenso
     return at_linear(g, x, param(g, a->weight), param(g, a->bias), residual, act);
 }
 
-static at_view view(at_graph *g, at_param *p)
+at_tensor at_layer_norm_affine(at_graph *g, at_tensor x, const at_affine *a)
 {
-    return at_graph_view(g, param(g, p));
-}
-
-at_tensor at_layer_product(at_graph *g, at_tensor x, const at_affine *a, at_tensor residual,
-                           at_dtype dtype)
-{
-    if (!a->weight_scale)
-        return at_layer_linear(g, x, a, residual, AT_ACT_NONE);
-    static const at_dtype choices[] = { AT_NONE, AT_F32, AT_BF16, AT_F16 }; /* of y_dtype */
-    at_linear_args args = {
-        .x = at_graph_view(g, x),
-        .w = view(g, a->weight),
-        .bias = view(g, a->bias),
-        .residual = at_graph_view(g, residual),
-        .x_scale = view(g, a->input_scale),
-        .w_scale = view(g, a->weight_scale),
-    };
-    while (choices[args.y_dtype] != dtype)
-        AT_ASSERT(++args.y_dtype < (int)AT_COUNT(choices), "a product of f8 gives no %s",
-                  at_dtype_name(dtype));
-    at_graph_append(g, &at_op_linear, &args, 0);
-    return at_tensor_of(&args.y);
-}
-
-at_tensor at_layer_norm_for(at_graph *g, at_tensor x, const at_affine *a, const at_affine *next)
-{
-    at_layer_norm_args args = {
-        .x = at_graph_view(g, x),
-        .gamma = view(g, a->weight),
-        .beta = view(g, a->bias),
-        .y_scale = view(g, next->input_scale),
-        .eps = 1e-5f,
-    };
-    at_graph_append(g, &at_op_layer_norm, &args, 0);
-    return at_tensor_of(&args.y);
-}
-
-at_tensor at_layer_group_norm_for(at_graph *g, at_group n, const at_affine *a,
-                                  const at_affine *next)
-{
-    at_group_norm_args args = {
-        .x = at_graph_view(g, n.x),
-        .gamma = view(g, a->weight),
-        .beta = view(g, a->bias),
-        .y_scale = view(g, next->input_scale),
-        .groups = n.groups,
-        .eps = n.eps,
-    };
-    at_graph_append(g, &at_op_group_norm, &args, 0);
-    return at_tensor_of(&args.y);
-}
-
-at_tensor at_layer_geglu_for(at_graph *g, at_tensor x, const at_affine *a, const at_affine *next,
-                             at_dtype dtype)
-{
-    if (!a->weight_scale)
-        return at_linear_geglu(g, x, param(g, a->weight), param(g, a->bias));
-    at_geglu_args args = {
-        .x = at_graph_view(g, at_layer_product(g, x, a, none, dtype)),
-        .y_scale = view(g, next->input_scale),
-    };
-    at_graph_append(g, &at_op_geglu, &args, 0);
-    return at_tensor_of(&args.y);
+    return at_layer_norm(g, x, param(g, a->weight), param(g, a->bias), 1e-5f);
 }
 
 at_tensor at_layer_tokens(at_graph *g, at_tensor x)

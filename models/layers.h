@@ -16,7 +16,6 @@ enum { AT_PARAM_NAME_MAX = 160 };
 typedef struct at_naming {
     at_params *store;
     at_dtype dtype;
-    bool f8;       /* products' weights are e4m3 with scales */
     at_error *err; /* filled by the first failure; then every call returns NULL */
     at_status status;
     char path[AT_PARAM_NAME_MAX]; /* of the layer, with a dot behind it */
@@ -30,12 +29,9 @@ void at_naming_free(at_naming *n);
 size_t at_naming_enter(at_naming *n, const char *fmt, ...) AT_PRINTF(2, 3);
 void at_naming_leave(at_naming *n, size_t mark);
 
-/* A weight (N, K) or (Co, Ci, Kh, Kw) with its bias (N), or a gamma with its beta. The scales are
- * there where a product is computed in f8. */
+/* A weight (N, K) or (Co, Ci, Kh, Kw) with its bias (N), or a gamma with its beta. */
 typedef struct at_affine {
     at_param *weight, *bias;
-    at_param *weight_scale; /* (N) f32: w = weight * weight_scale */
-    at_param *input_scale;  /* (1) f32: x is given as x / input_scale in f8 */
 } at_affine;
 
 typedef enum at_bias { AT_WITHOUT_BIAS, AT_WITH_BIAS } at_bias;
@@ -55,10 +51,6 @@ at_affine at_name_norm(at_naming *n, const char *name, int64_t channels);
  * with NULL, each has 'out' rows. */
 at_affine at_name_linears(at_naming *n, const char *storage, const char *const *names, int64_t out,
                           int64_t in, at_bias bias);
-/* The same two for products that are computed in f8 where the naming says so. */
-at_affine at_name_product(at_naming *n, const char *name, int64_t out, int64_t in, at_bias bias);
-at_affine at_name_products(at_naming *n, const char *storage, const char *const *names, int64_t out,
-                           int64_t in, at_bias bias);
 
 /* --- layers in a graph ------------------------------------------------------------------------ */
 
@@ -66,16 +58,7 @@ at_tensor at_layer_conv(at_graph *g, at_tensor x, const at_affine *a, int64_t st
                         at_tensor residual);
 at_tensor at_layer_linear(at_graph *g, at_tensor x, const at_affine *a, at_tensor residual,
                           at_act act);
-/* x is what a norm or geglu 'for' this product gave; y is of type 'dtype'. */
-at_tensor at_layer_product(at_graph *g, at_tensor x, const at_affine *a, at_tensor residual,
-                           at_dtype dtype);
-/* Layer norm, group norm without SiLU, and a product with geglu behind it, whose results go into
- * 'next' only: in f8 where that is computed in f8. */
-at_tensor at_layer_norm_for(at_graph *g, at_tensor x, const at_affine *a, const at_affine *next);
-at_tensor at_layer_group_norm_for(at_graph *g, at_group n, const at_affine *a,
-                                  const at_affine *next);
-at_tensor at_layer_geglu_for(at_graph *g, at_tensor x, const at_affine *a, const at_affine *next,
-                             at_dtype dtype);
+at_tensor at_layer_norm_affine(at_graph *g, at_tensor x, const at_affine *a);
 /* (B, H, W, C) as (B, H * W, C), and back to the sizes of 'like'. */
 at_tensor at_layer_tokens(at_graph *g, at_tensor x);
 at_tensor at_layer_picture(at_graph *g, at_tensor x, at_tensor like);

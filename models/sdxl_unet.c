@@ -68,7 +68,7 @@ typedef struct level {
 
 struct at_sdxl_unet {
     at_sdxl_unet_config config;
-    at_dtype dtype; /* of activations */
+    at_dtype dtype;
     at_arena *arena;
     at_naming naming;
     int64_t time_rows, keys_rows;
@@ -137,19 +137,19 @@ static void visit_block(at_sdxl_unet *m, block *b, int64_t c)
     at_naming *n = &m->naming;
     b->norm1 = at_name_norm(n, "norm1", c);
     size_t mark = at_naming_enter(n, "attn1");
-    b->qkv = at_name_products(n, "to_qkv", qkv, c, c, AT_WITHOUT_BIAS);
+    b->qkv = at_name_linears(n, "to_qkv", qkv, c, c, AT_WITHOUT_BIAS);
     b->out1 = at_name_linear(n, "to_out.0", c, c, AT_WITH_BIAS);
     at_naming_leave(n, mark);
     b->norm2 = at_name_norm(n, "norm2", c);
     mark = at_naming_enter(n, "attn2");
-    b->q = at_name_product(n, "to_q", c, c, AT_WITHOUT_BIAS);
+    b->q = at_name_linear(n, "to_q", c, c, AT_WITHOUT_BIAS);
     at_name_rows(n, "to_k.weight", m->keys_all, b->keys, c);
     at_name_rows(n, "to_v.weight", m->keys_all, b->keys + c, c);
     b->out2 = at_name_linear(n, "to_out.0", c, c, AT_WITH_BIAS);
     at_naming_leave(n, mark);
     b->norm3 = at_name_norm(n, "norm3", c);
-    b->up = at_name_product(n, "ff.net.0.proj", 8 * c, c, AT_WITH_BIAS);
-    b->down = at_name_product(n, "ff.net.2", c, 4 * c, AT_WITH_BIAS);
+    b->up = at_name_linear(n, "ff.net.0.proj", 8 * c, c, AT_WITH_BIAS);
+    b->down = at_name_linear(n, "ff.net.2", c, 4 * c, AT_WITH_BIAS);
 }
 
 static void visit_transformer(at_sdxl_unet *m, transformer *t, int index)
@@ -157,7 +157,7 @@ static void visit_transformer(at_sdxl_unet *m, transformer *t, int index)
     at_naming *n = &m->naming;
     const size_t mark = at_naming_enter(n, "attentions.%d", index);
     t->norm = at_name_norm(n, "norm", t->channels);
-    t->in = at_name_product(n, "proj_in", t->channels, t->channels, AT_WITH_BIAS);
+    t->in = at_name_linear(n, "proj_in", t->channels, t->channels, AT_WITH_BIAS);
     t->out = at_name_linear(n, "proj_out", t->channels, t->channels, AT_WITH_BIAS);
     for (int i = 0; i < t->depth; i++) {
         const size_t inner = at_naming_enter(n, "transformer_blocks.%d", i);
@@ -283,11 +283,10 @@ at_status at_sdxl_unet_new(at_sdxl_unet **out, at_params *store, const at_sdxl_u
     if (!m)
         return at_fail(err, AT_NO_MEMORY, "no memory for the description of a UNet");
     m->config = *config;
-    m->dtype = dtype == AT_F8 ? AT_BF16 : dtype;
+    m->dtype = dtype;
     m->arena = at_arena_new();
     shape(m);
     at_naming_start(&m->naming, store, m->dtype, err);
-    m->naming.f8 = dtype == AT_F8;
     name_storages(m);
     if (m->naming.status == AT_OK)
         visit(m);
@@ -393,43 +392,57 @@ static at_tensor describe_resnet(builder *b, const layer *l, at_tensor x, at_ten
                            });
 }
 
+static at_tensor linear(builder *b, at_tensor x, const at_affine *a, at_tensor residual)
+{
+    return at_layer_linear(b->g, x, a, residual, AT_ACT_NONE);
+}
+
 static at_tensor describe_self(builder *b, const block *l, at_tensor x, int64_t c)
 {
-    at_tensor normed = at_layer_norm_for(b->g, x, &l->norm1, &l->qkv);
-    at_tensor qkv = at_layer_product(b->g, normed, &l->qkv, none, b->m->dtype);
+    at_tensor qkv = linear(b, at_layer_norm_affine(b->g, x, &l->norm1), &l->qkv, none);
     at_tensor o = at_attention(b->g, (at_attend){ .q = at_graph_slice_cols(b->g, qkv, 0, c),
                                                   .k = at_graph_slice_cols(b->g, qkv, c, c),
                                                   .v = at_graph_slice_cols(b->g, qkv, 2 * c, c),
                                                   .heads = c / b->m->config.head_size });
-    return at_layer_linear(b->g, o, &l->out1, x, AT_ACT_NONE);
+    return linear(b, o, &l->out1, x);
 }
 
 static at_tensor describe_cross(builder *b, const block *l, at_tensor x, int64_t c)
 {
-    at_tensor normed = at_layer_norm_for(b->g, x, &l->norm2, &l->q);
+    at_tensor q = linear(b, at_layer_norm_affine(b->g, x, &l->norm2), &l->q, none);
     at_tensor keys = b->io.keys;
-    at_tensor o = at_attention(
-        b->g, (at_attend){ .q = at_layer_product(b->g, normed, &l->q, none, b->m->dtype),
-                           .k = at_graph_slice_cols(b->g, keys, l->keys, c),
-                           .v = at_graph_slice_cols(b->g, keys, l->keys + c, c),
-                           .heads = c / b->m->config.head_size });
-    return at_layer_linear(b->g, o, &l->out2, x, AT_ACT_NONE);
+    at_tensor o =
+        at_attention(b->g, (at_attend){ .q = q,
+                                        .k = at_graph_slice_cols(b->g, keys, l->keys, c),
+                                        .v = at_graph_slice_cols(b->g, keys, l->keys + c, c),
+                                        .heads = c / b->m->config.head_size });
+    return linear(b, o, &l->out2, x);
 }
 
 static at_tensor describe_feed(builder *b, const block *l, at_tensor x)
 {
-    at_tensor normed = at_layer_norm_for(b->g, x, &l->norm3, &l->up);
-    at_tensor h = at_layer_geglu_for(b->g, normed, &l->up, &l->down, b->m->dtype);
-    return at_layer_product(b->g, h, &l->down, x, b->m->dtype);
+    at_tensor normed = at_layer_norm_affine(b->g, x, &l->norm3);
+    at_tensor h = at_linear_geglu(b->g, normed, at_graph_param(b->g, l->up.weight),
+                                  at_graph_param(b->g, l->up.bias));
+    return linear(b, h, &l->down, x);
+}
+
+static at_tensor group_norm(builder *b, const at_affine *a, at_tensor x, float eps, bool silu)
+{
+    return at_group_norm(b->g, (at_group){ .x = x,
+                                           .gamma = at_graph_param(b->g, a->weight),
+                                           .beta = at_graph_param(b->g, a->bias),
+                                           .groups = b->m->config.groups,
+                                           .eps = eps,
+                                           .silu = silu });
 }
 
 static at_tensor describe_transformer(builder *b, const transformer *t, at_tensor x,
                                       const char *where)
 {
     at_graph_scope(b->g, "%s.in", where);
-    at_tensor h = at_layer_group_norm_for(
-        b->g, (at_group){ .x = x, .groups = b->m->config.groups, .eps = 1e-6f }, &t->norm, &t->in);
-    h = at_layer_product(b->g, at_layer_tokens(b->g, h), &t->in, none, b->m->dtype);
+    at_tensor h = group_norm(b, &t->norm, x, 1e-6f, false);
+    h = linear(b, at_layer_tokens(b->g, h), &t->in, none);
     for (int i = 0; i < t->depth; i++) {
         at_graph_scope(b->g, "%s.%d.self", where, i);
         h = describe_self(b, &t->blocks[i], h, t->channels);
@@ -439,7 +452,7 @@ static at_tensor describe_transformer(builder *b, const transformer *t, at_tenso
         h = describe_feed(b, &t->blocks[i], h);
     }
     at_graph_scope(b->g, "%s.out", where);
-    h = at_layer_linear(b->g, h, &t->out, at_layer_tokens(b->g, x), AT_ACT_NONE);
+    h = linear(b, h, &t->out, at_layer_tokens(b->g, x));
     return at_layer_picture(b->g, h, x);
 }
 
@@ -524,12 +537,7 @@ at_sdxl_unet_step at_sdxl_unet_describe_step(const at_sdxl_unet *m, at_graph *g,
     h = describe_layer(&b, &m->mid2, h, none, "mid.1");
     h = describe_up(&b, h, skips, n);
     at_graph_scope(g, "out");
-    h = at_group_norm(g, (at_group){ .x = h,
-                                     .gamma = at_graph_param(g, m->norm_out.weight),
-                                     .beta = at_graph_param(g, m->norm_out.bias),
-                                     .groups = m->config.groups,
-                                     .eps = 1e-5f,
-                                     .silu = true });
+    h = group_norm(&b, &m->norm_out, h, 1e-5f, true);
     b.io.out = at_layer_conv(g, h, &m->conv_out, 1, none);
     at_graph_scope(g, "%s", "");
     at_graph_output(g, b.io.out, "out");

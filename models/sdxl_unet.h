@@ -33,12 +33,10 @@ extern const at_sdxl_unet_config at_sdxl_unet_base, at_sdxl_unet_refiner;
 
 typedef struct at_sdxl_unet at_sdxl_unet;
 
-/* AT_F8: weights of products and what goes into them are e4m3 with scales, but for the output
- * projections of attention; everything else is bf16. */
 AT_API at_status at_sdxl_unet_new(at_sdxl_unet **out, at_params *store,
                                   const at_sdxl_unet_config *config, at_dtype dtype, at_error *err);
 AT_API void at_sdxl_unet_free(at_sdxl_unet *m);
-/* Every parameter that a file of weights has, in diffusers' order; scales are not among them. */
+/* Every parameter that a file of weights has, in diffusers' order. */
 AT_API int at_sdxl_unet_params(const at_sdxl_unet *m);
 AT_API at_param *at_sdxl_unet_param(const at_sdxl_unet *m, int i);
 /* Columns of the text's keys and values: k | v of every block, one block after the other. */
@@ -50,7 +48,7 @@ typedef struct at_sdxl_unet_size {
     int64_t tokens;               /* 77, or a multiple */
 } at_sdxl_unet_size;
 
-/* T is the type of the model, bf16 for f8. */
+/* T is the type of the model. */
 typedef struct at_sdxl_unet_text {
     at_tensor context; /* in: (B, tokens, context) T */
     at_tensor pooled;  /* in: (B, pooled) T */

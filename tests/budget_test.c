@@ -185,17 +185,32 @@ static void bytes_by_hand(void **state)
 /* Where f8 has no tensor cores, a graph of it has no price. */
 static void f8_needs_a_chip_for_it(void **state)
 {
-    bed b = open_bed("a100");
-    at_budget *made;
-    at_error err = { 0 };
-    at_sdxl_unet *m;
+    static const char *const names[] = { "h200", "a100" };
     (void)state;
-    must(at_sdxl_unet_new(&m, b.store, &at_sdxl_unet_base, AT_F8, &err), &err);
-    at_sdxl_unet_describe_step(m, b.graph, (at_sdxl_unet_size){ 2, 128, 128, 77 });
-    assert_int_equal(at_budget_new(&made, &b.gpu, b.graph, NULL, &err), AT_UNSUPPORTED);
-    assert_true(strstr(err.text, "f8") && strstr(err.text, "A100") && !made);
-    at_sdxl_unet_free(m);
-    close_bed(&b);
+    for (size_t i = 0; i < AT_COUNT(names); i++) {
+        bed b = open_bed(names[i]);
+        at_budget *made = NULL;
+        at_error err = { 0 };
+        const int64_t size[] = { 1024, 1024 }, one = 1;
+        at_linear_args args = {
+            .x = at_graph_view(b.graph, at_graph_input(b.graph, "x", AT_F8, 2, size)),
+            .w = at_graph_view(b.graph, at_graph_input(b.graph, "w", AT_F8, 2, size)),
+            .x_scale = at_graph_view(b.graph, at_graph_input(b.graph, "s", AT_F32, 1, &one)),
+            .y_dtype = 2, /* bf16 */
+        };
+        args.w_scale = args.x_scale;
+        at_graph_append(b.graph, &at_op_linear, &args, 0);
+        at_status status = at_budget_new(&made, &b.gpu, b.graph, NULL, &err);
+        if (!strcmp(names[i], "h200")) {
+            must(status, &err);
+            assert_int_equal(at_budget_line_at(made, AT_BY_WORK, 0)->work, AT_WORK_PRODUCT_F8);
+        } else {
+            assert_int_equal(status, AT_UNSUPPORTED);
+            assert_true(strstr(err.text, "f8") && strstr(err.text, "A100") && !made);
+        }
+        at_budget_free(made);
+        close_bed(&b);
+    }
 }
 
 /* --- SDXL ------------------------------------------------------------------------------------- */

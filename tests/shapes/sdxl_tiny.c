@@ -59,14 +59,8 @@ void sdxl_tiny_fill(at_params *store)
         at_param *p = at_params_at(store, i);
         const at_view *v = &p->view;
         const double fan = (double)at_elements(v) / (double)v->size[0];
-        double scale = v->rank > 1 ? sqrt(3 / fan) : 0.1;
-        double shift = v->rank == 1 && strstr(p->name, "norm") && strstr(p->name, "weight");
-        if (strstr(p->name, "_scale")) {
-            scale = 0;
-            shift = strstr(p->name, "input_scale") ? 0.05 : sqrt(3 / 64.0) / 400;
-        } else if (v->dtype == AT_F8) {
-            scale = 400;
-        }
+        const double scale = v->rank > 1 ? sqrt(3 / fan) : 0.1;
+        const double shift = v->rank == 1 && strstr(p->name, "norm") && strstr(p->name, "weight");
         void *data =
             sdxl_tiny_numbers(v->dtype, at_elements(v), scale, shift, sdxl_tiny_seed(p->name));
         at_param_upload(store, p, data);

@@ -13,7 +13,7 @@ extern const at_sdxl_vae_config sdxl_tiny_vae;
 uint64_t sdxl_tiny_seed(const char *text);
 /* n numbers of that type, shift + scale * (uniform in [-1, 1)); the caller frees them. */
 void *sdxl_tiny_numbers(at_dtype dtype, int64_t n, double scale, double shift, uint64_t seed);
-/* Weights so that sums keep the size of what is summed, gains near 1, scales of f8 that fit. */
+/* Weights so that sums keep the size of what is summed, gains near 1. */
 void sdxl_tiny_fill(at_params *store);
 
 #endif
