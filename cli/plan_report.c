@@ -153,8 +153,9 @@ static void print_part(const at_planned_part *part)
     print_line(all, "all");
 }
 
-static void print_pictures(const at_planned *p)
+static void print_pictures(const at_plan_report *r)
 {
+    const at_planned *p = r->planned;
     const double seconds = at_planned_seconds(p), pictures = (double)p->request.batch;
     printf("\n%.0f picture%s, without tokens, copies and files, ms a picture\n", pictures,
            pictures == 1 ? "" : "s");
@@ -166,6 +167,9 @@ static void print_pictures(const at_planned *p)
     }
     printf("  %-10s %9.2f          %.3f s for all, %.3f pictures/s\n", "together",
            seconds * 1e3 / pictures, seconds, pictures / seconds);
+    if (r->measured_calls)
+        printf("  with what was measured in place of its expectations: %.3f s for all\n",
+               at_planned_measured_seconds(p));
 }
 
 static void print_largest(const at_plan_report *r)
@@ -219,7 +223,7 @@ void at_plan_report_print(const at_plan_report *r)
     for (int i = 0; i < p->n_parts; i++)
         print_part(&p->parts[i]);
     if (q->model == AT_PLANNED_SDXL)
-        print_pictures(p);
+        print_pictures(r);
     print_largest(r);
     print_goals(r);
 }
@@ -379,6 +383,7 @@ static void write_budget(at_json_writer *w, const at_plan_report *r)
     at_json_write_close(w);
     if (p->request.model == AT_PLANNED_SDXL) {
         at_json_put_measure(w, "seconds", seconds);
+        at_json_put_measure(w, "seconds_measured", at_planned_measured_seconds(p));
         at_json_put_measure(w, "pictures_per_second", (double)p->request.batch / seconds);
     }
     at_json_put_text(w, "measured", r->measured);

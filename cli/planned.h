@@ -58,6 +58,8 @@ void at_planned_free(at_planned *p);
 
 /* Of all pictures of the batch. */
 double at_planned_seconds(const at_planned *p);
+/* The same with what was measured in place of what was expected of those calls. */
+double at_planned_measured_seconds(const at_planned *p);
 at_planned_part *at_planned_part_named(at_planned *p, const char *name); /* NULL: none */
 
 #endif

@@ -113,6 +113,29 @@ static void slices_bring_their_storage(void **state)
     holds(s, p, 1);
 }
 
+/* A tensor that the model computes from in parts; the parts need no tensors of their own. */
+static void a_joined_one_brings_its_parts(void **state)
+{
+    enum { LEFT = 2 };
+    setting *s = *state;
+    at_error err = { 0 };
+    const int64_t left[] = { ROWS, LEFT }, right[] = { ROWS, COLUMNS - LEFT };
+    at_param *parts[] = { at_params_add(s->params, "left", AT_F32, 2, left, &err),
+                          at_params_add(s->params, "right", AT_F32, 2, right, &err) };
+    const uint64_t version = at_param_version(parts[1]);
+    assert_int_equal(at_params_load(s->params, s->checkpoint, &err), AT_NOT_FOUND);
+    at_param *p = at_params_join(s->params, "whole", parts, 2);
+    assert_int_equal(at_params_load(s->params, s->checkpoint, &err), AT_OK);
+    holds(s, p, 1);
+    float found[ROWS * COLUMNS];
+    at_param_download(s->params, parts[1], found);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = LEFT; c < COLUMNS; c++)
+            assert_true(found[r * (COLUMNS - LEFT) + c - LEFT] == s->values[r * COLUMNS + c]);
+    assert_true(at_param_version(parts[1]) > version);
+    assert_int_equal(at_params_bytes(s->params), ROWS * COLUMNS * sizeof(float));
+}
+
 static void what_does_not_fit_changes_nothing(void **state)
 {
     setting *s = *state;
@@ -175,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_parameter_gets_its_tensor, setup, teardown),
         cmocka_unit_test_setup_teardown(slices_bring_their_storage, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_joined_one_brings_its_parts, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_fit_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(another_type_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_tensor_is_used_in_place, setup, teardown),

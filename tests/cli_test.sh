@@ -194,6 +194,8 @@ echo '{"results": [{"op": "attention", "shape": "q=2,1024,1280 k=2,1024,1280 v=2
 expect 0 plan sdxl-unet --budget h200 --measured "$scratch/measured" --json
 is_json 'd["budget"]["measured_calls"] == 60 and "goals" in d["budget"]'
 is_json '[l["measured_ms"] for p in d["budget"]["parts"] for l in p.get("work", []) if l["name"] == "attention"] == [1.2]'
+expect 0 plan sdxl --budget h200 --steps 10 --measured "$scratch/measured" --json
+is_json 'abs(d["budget"]["seconds_measured"] - d["budget"]["seconds"] - 10 * sum(p["all"]["measured_ms"] - p["all"]["measured_expected_ms"] for p in d["budget"]["parts"] if p["name"] == "step") / 1e3) < 1e-5'
 if "$atelier" doctor --json | grep -q '"kernels": *0'; then
     refused "this build has no kernels for GPUs, so none for h200" plan sdxl --device h200
     expect 0 plan sdxl --budget h200

@@ -8,6 +8,8 @@
 
 #include <zlib.h>
 
+#include "engine/budget.h"
+#include "engine/build.h"
 #include "engine/checkpoint_format.h"
 #include "engine/checksum.h"
 #include "engine/json.h"
@@ -91,6 +93,27 @@ at_status at_fuzz_tuning(const unsigned char *data, size_t bytes, at_error *err)
         AT_ASSERT(at_tuning_find(t, key) == c, "choice %d is not found", i);
     }
     at_tuning_free(t);
+    return status;
+}
+
+/* --- results of benchmarks -------------------------------------------------------------------- */
+
+/* Beside the budget of a graph that has some of their calls. */
+at_status at_fuzz_results(const unsigned char *data, size_t bytes, at_error *err)
+{
+    const int64_t size[] = { 2, 64, 64, 640 };
+    at_graph *g = at_graph_new();
+    at_gpu gpu;
+    at_budget *b;
+    int found;
+    at_tensor x = at_graph_input(g, "x", AT_BF16, 4, size);
+    at_graph_output(g, at_add(g, at_unary(g, x, AT_SILU), x), "y");
+    at_gpu_at(0, &gpu);
+    at_status status = at_budget_new(&b, &gpu, g, NULL, err);
+    if (status == AT_OK)
+        status = at_budget_measured(b, (const char *)data, bytes, &found, err);
+    at_budget_free(b);
+    at_graph_free(g);
     return status;
 }
 

@@ -42,7 +42,7 @@ def picture(name, *shape):
     return numbers(name, shape, 1).permute(0, 3, 1, 2)
 
 
-# --- layers -----------------------------------------------------------------------------------------
+# --- layers ---------------------------------------------------------------------------------------
 def conv(x, name, out, kernel=3, **how):
     how.setdefault("padding", kernel // 2)
     w = weight(name + ".weight", out, x.shape[1], kernel, kernel)
@@ -78,7 +78,8 @@ def attention(x, y, name, heads, bias):
     def split(t):
         return t.view(t.shape[0], t.shape[1], heads, c // heads).transpose(1, 2)
 
-    q, k, v = (split(linear(t, f"{name}.to_{n}", c, bias)) for n, t in (("q", x), ("k", y), ("v", y)))
+    inputs = ("q", x), ("k", y), ("v", y)
+    q, k, v = (split(linear(t, f"{name}.to_{n}", c, bias)) for n, t in inputs)
     o = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(c // heads), -1) @ v
     return linear(o.transpose(1, 2).reshape(x.shape), name + ".to_out.0", c)
 
@@ -88,14 +89,16 @@ def tokens(x):
 
 
 def transformer(x, name, depth, context):
-    c = x.shape[1]
+    c, heads = x.shape[1], x.shape[1] // HEAD
     h = linear(tokens(group_norm(x, name + ".norm", 1e-6)), name + ".proj_in", c)
     for i in range(depth):
         block = f"{name}.transformer_blocks.{i}"
         n = layer_norm(h, block + ".norm1")
-        h = h + attention(n, n, block + ".attn1", c // HEAD, False)
-        h = h + attention(layer_norm(h, block + ".norm2"), context, block + ".attn2", c // HEAD, False)
-        a, gate = linear(layer_norm(h, block + ".norm3"), block + ".ff.net.0.proj", 8 * c).chunk(2, -1)
+        h = h + attention(n, n, block + ".attn1", heads, False)
+        n = layer_norm(h, block + ".norm2")
+        h = h + attention(n, context, block + ".attn2", heads, False)
+        n = linear(layer_norm(h, block + ".norm3"), block + ".ff.net.0.proj", 8 * c)
+        a, gate = n.chunk(2, -1)
         h = h + linear(a * F.gelu(gate), block + ".ff.net.2", c)
     return linear(h, name + ".proj_out", c).transpose(1, 2).reshape(x.shape) + x
 
@@ -105,9 +108,10 @@ def sinusoid(t, dim):
     return torch.cat([torch.cos(t[:, None] * w), torch.sin(t[:, None] * w)], -1)
 
 
-# --- models -----------------------------------------------------------------------------------------
+# --- models ---------------------------------------------------------------------------------------
 def embedding(x, name):
-    return linear(F.silu(linear(x, name + ".linear_1", 4 * CHANNELS[0])), name + ".linear_2", 4 * CHANNELS[0])
+    width = 4 * CHANNELS[0]
+    return linear(F.silu(linear(x, name + ".linear_1", width)), name + ".linear_2", width)
 
 
 def layer(x, name, i, level, emb, context):
