@@ -58,16 +58,18 @@ static at_status say_time(void *context, at_bench *b, const at_bench_how *how, d
 
 typedef struct call {
     const at_op *op;
+    at_dtype dtype;
     const char *text;
-    bool rows; /* an engine of the emulated libraries has rows that depend on the batch */
+    bool rows; /* the emulated library has an engine whose rows depend on the batch */
 } call;
 
 static const call calls[] = {
-    { &at_op_linear, "x=3,6,64 w=48,64 bias=48", true },
-    { &at_op_linear, "x=1,5,64 w=48,64 residual=1,5,48", true },
-    { &at_op_linear_dgrad, "dy=2,6,48 w=48,64", true },
-    { &at_op_conv2d, "x=2,6,6,16 w=16,16,3,3 bias=16 pad=1,1,1,1", true },
-    { &at_op_attention, "q=2,8,64 k=2,8,64 v=2,8,64 heads=1", false },
+    { &at_op_linear, AT_BF16, "x=3,6,64 w=48,64 bias=48", true },
+    { &at_op_linear, AT_F32, "x=1,5,64 w=48,64 residual=1,5,48", true },
+    { &at_op_linear_dgrad, AT_BF16, "dy=2,6,48 w=48,64", true },
+    { &at_op_conv2d, AT_BF16, "x=2,6,6,16 w=16,16,3,3 bias=16 pad=1,1,1,1", true },
+    { &at_op_conv2d, AT_F32, "x=2,6,6,16 w=16,16,3,3 bias=16 pad=1,1,1,1", false },
+    { &at_op_attention, AT_BF16, "q=2,8,64 k=2,8,64 v=2,8,64 heads=1", true },
 };
 
 static void trial_of(at_tuning *t, at_device *d, const at_tuning_call *c, said *s, at_trial *out)
@@ -109,7 +111,7 @@ static const at_tried *dropped(const at_trial *l)
     return NULL;
 }
 
-static void check_call(at_tuning *t, at_device *d, const call *k, at_dtype dtype)
+static void check_call(at_tuning *t, at_device *d, const call *k)
 {
     _Alignas(16) unsigned char args[AT_ARGS_MAX];
     at_tuning_call c = { k->op, args, at_bench_constants(k->op), true };
@@ -117,7 +119,7 @@ static void check_call(at_tuning *t, at_device *d, const call *k, at_dtype dtype
     at_error err = { 0 };
     said s = { NULL, 0 };
     AT_ASSERT(l, "no memory");
-    must(at_bench_describe(k->op, k->text, dtype, args, &err), &err);
+    must(at_bench_describe(k->op, k->text, k->dtype, args, &err), &err);
     trial_of(t, d, &c, &s, l);
     print_trial(&c, l);
     rows_hold(d, &c, &l->list[l->kept]);
@@ -281,7 +283,7 @@ int main(void)
         printf("SKIP the libraries' engines: the emulated device has none\n");
     must(at_tuning_new(&t, &machine, &err), &err);
     for (size_t i = 0; i < AT_COUNT(calls); i++)
-        check_call(t, d, &calls[i], i % 2 ? AT_F32 : AT_BF16);
+        check_call(t, d, &calls[i]);
     plans_take_what_was_stored(d, &machine);
     at_tuning_free(t);
     at_device_close(d);
