@@ -117,6 +117,7 @@ at_status at_device_open_paper(at_device **out, const char *name, const at_caps 
     p->bytes = bytes;
     p->api = (at_device_api){
         .name = p->name,
+        .workspace_bytes = caps->kind == AT_CUDA ? AT_WORKSPACE_MAX : 0,
         .open = paper_open,
         .close = paper_close,
         .alloc = paper_alloc,
