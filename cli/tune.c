@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/json.h"
 #include "cli/shapes.h"
 #include "cli/tuning.h"
@@ -290,9 +291,7 @@ static at_status open_device(session *s, at_error *err)
 {
     const options *o = s->o;
     const char *name = o->name || !(o->device.isa || o->device.threads) ? o->name : "cpu";
-    if (name)
-        return at_device_open(&s->device, name, &o->device, err);
-    return at_device_open_best(&s->device, &o->device, &s->no_gpu, err);
+    return at_command_device(&s->device, name, &o->device, &s->no_gpu, err);
 }
 
 static at_status begin(session *s, at_error *err)

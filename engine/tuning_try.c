@@ -9,8 +9,9 @@
 #include "engine/rows.h"
 #include "engine/tuning_inside.h"
 
-/* Times as slow as the best: not worth more than one run. What is kept must win by this much. */
-static const double hopeless = 3, margin = 0.98, seconds_each = 0.05;
+/* Times as slow as the best, and a launch that was not captured: not worth more than one run. What
+ * is kept must win by the margin. */
+static const double hopeless = 3, launch_seconds = 3e-5, margin = 0.98, seconds_each = 0.05;
 
 static const char *const verdicts[] = {
 #define AT_VERDICT(NAME, text) text,
@@ -126,7 +127,7 @@ static at_status time_all(try *t)
                                    .constants = t->call->constants,
                                    .exact = t->call->exact,
                                    .choice = c->choice,
-                                   .hopeless = best * hopeless };
+                                   .hopeless = best > 0 ? best * hopeless + launch_seconds : 0 };
         at_timing timing;
         at_error why = { 0 };
         if (i && room && c->scratch > room) {
