@@ -452,29 +452,67 @@ at_status at_cudnn_engines_of(at_cudnn_graph *g, size_t most, at_cudnn_engines *
 
 /* --- plans ------------------------------------------------------------------------------------ */
 
-/* Sets 'config' up as the text says. */
-static void configure(at_cudnn_graph *g, at_cudnn_descriptor config, const char *choice)
+/* The text may come from a file: engines that are never offered are not taken either. */
+static at_cudnn_descriptor take_engine(at_cudnn_graph *g, int64_t index)
 {
-    static const char word[] = "engine ";
-    at_cudnn_descriptor engine = make(g, AT_CUDNN_BACKEND_ENGINE_DESCRIPTOR), knobs[KNOBS_MAX];
-    char *at = (char *)(uintptr_t)choice;
-    int n = 0;
-    bool begun = !strncmp(choice, word, sizeof word - 1);
-    int64_t index = begun ? strtoll(choice + sizeof word - 1, &at, 10) : -1;
+    at_cudnn_descriptor engine = make(g, AT_CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     set_one(g, engine, AT_CUDNN_ATTR_ENGINE_OPERATION_GRAPH, g->graph);
     set_int64(g, engine, AT_CUDNN_ATTR_ENGINE_GLOBAL_INDEX, index);
     if (!g->library->handle)
         set_one(g, engine, AT_CUDNN_ATTR_ENGINE_DEVICEPROP, g->library->imagined);
     finish(g, engine, "taking an engine");
-    for (; !strncmp(at, " k", 2) && n < KNOBS_MAX; n++) {
-        int type = (int)strtol(at + 2, &at, 10);
-        int64_t value = *at == '=' ? strtoll(at + 1, &at, 10) : -1;
+    uint32_t notes =
+        notes_of(g, engine, AT_CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, AT_CUDNN_TYPE_NUMERICAL_NOTE);
+    if (g->status == AT_OK && (notes & g->never))
+        g->status = at_fail(g->err, AT_UNSUPPORTED,
+                            "cuDNN: engine %lld is not deterministic, or computes in less than "
+                            "its types",
+                            (long long)index);
+    return engine;
+}
+
+/* True, and '*at' is behind them, if these words stand there. */
+static bool take_word(const char **at, const char *word)
+{
+    size_t n = strlen(word);
+    if (strncmp(*at, word, n) != 0)
+        return false;
+    *at += n;
+    return true;
+}
+
+static bool take_number(const char **at, int64_t *out)
+{
+    char *end = NULL;
+    bool digits =
+        (**at >= '0' && **at <= '9') || (**at == '-' && at[0][1] >= '0' && at[0][1] <= '9');
+    if (!digits)
+        return false;
+    *out = strtoll(*at, &end, 10);
+    *at = end;
+    return *out >= INT32_MIN && *out <= INT32_MAX;
+}
+
+/* Sets 'config' up as the text says. */
+static void configure(at_cudnn_graph *g, at_cudnn_descriptor config, const char *choice)
+{
+    at_cudnn_descriptor engine = NULL, knobs[KNOBS_MAX];
+    const char *at = choice;
+    int64_t number = 0, value = 0;
+    int n = 0;
+    bool understood = take_word(&at, "engine ") && take_number(&at, &number);
+    if (understood)
+        engine = take_engine(g, number);
+    for (; understood && *at && n < KNOBS_MAX; n++) {
+        understood = take_word(&at, " k") && take_number(&at, &number) && take_word(&at, "=") &&
+                     take_number(&at, &value);
         knobs[n] = make(g, AT_CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
-        set_int(g, knobs[n], AT_CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, AT_CUDNN_TYPE_KNOB_TYPE, type);
+        set_int(g, knobs[n], AT_CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, AT_CUDNN_TYPE_KNOB_TYPE,
+                (int)number);
         set_int64(g, knobs[n], AT_CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, value);
         finish(g, knobs[n], "turning a knob");
     }
-    if (g->status == AT_OK && (!begun || *at))
+    if (!understood || *at)
         g->status = at_fail(g->err, AT_UNSUPPORTED, "'%s' is no engine of cuDNN", choice);
     set_one(g, config, AT_CUDNN_ATTR_ENGINECFG_ENGINE, engine);
     if (n > 0)

@@ -303,6 +303,61 @@ static void ask_broken(table *t)
     }
 }
 
+/* --- choices that must not be made ------------------------------------------------------------ */
+
+/* In 9.19 the data gradient has an engine 25, which is not deterministic. */
+static const char *const not_made[] = {
+    "",
+    "engine",
+    "engine ",
+    "engine x",
+    "engine -1",
+    "engine 100000",
+    "engine 99999999999999999999",
+    "engine 25",
+    "engine 67 k2",
+    "engine 67 k2=",
+    "engine 67 k2=4 k",
+    "engine 67 k2=9999",
+    "engine 67 k99=0",
+    "engine 67 k2=4 and more",
+};
+
+static void ask_not_made(table *t)
+{
+    const char *text = "dy=4,64,64,640 w=640,640,3,3 in_size=64,64 pad=1,1,1,1";
+    const at_op *op = at_op_named("conv2d_dgrad");
+    const at_variant *v = variant_of(op);
+    const at_caps caps = { .kind = AT_CUDA, .has = AT_CAP_MASK(CUDNN), .cudnn = t->library };
+    _Alignas(16) unsigned char args[AT_ARGS_MAX];
+    char choice[AT_CHOICE_MAX] = "";
+    at_error err;
+    at_status status = at_args_parse(op, text, AT_BF16, args, &err);
+    if (status == AT_OK)
+        status = at_op_shape(op, args, 0, &err);
+    AT_ASSERT(status == AT_OK, "%s", err.text);
+    for (size_t i = 0; i < AT_COUNT(not_made); i++) {
+        const at_prepare_in in = { .caps = &caps, .choice = not_made[i] };
+        at_prepared p;
+        status = at_prepare(v, args, &in, &p, &err);
+        if (status != AT_UNSUPPORTED || !*err.text)
+            fail(t, "'%s' was made: %s", not_made[i], at_status_name(status));
+        if (status == AT_OK)
+            at_release(v, &p);
+    }
+    for (int i = 0; i < 2; i++) { /* and one that must be, by its place and by its name */
+        const at_prepare_in in = { .caps = &caps, .choice = i ? choice : NULL };
+        at_prepared p;
+        status = at_prepare(v, args, &in, &p, &err);
+        if (status != AT_OK || (i && strcmp(p.choice, choice) != 0))
+            fail(t, "the first engine was not made%s: %s", i ? " by its name" : "", err.text);
+        if (status != AT_OK)
+            return;
+        memcpy(choice, p.choice, sizeof choice);
+        at_release(v, &p);
+    }
+}
+
 /* --- the file --------------------------------------------------------------------------------- */
 
 static const char *const folder = AT_SOURCE_DIR "/tests/golden/";
@@ -365,6 +420,7 @@ static void fill(table *t)
     for (size_t i = 0; i < AT_COUNT(graphs); i++)
         ask_graph(t, &graphs[i]);
     ask_broken(t);
+    ask_not_made(t);
 }
 
 static int judge(table *t, bool writes)
