@@ -15,6 +15,7 @@ AT_CASES(attention_bwd) = {
       SIXTEEN, "-" },
     { QK("3,70,20", "3,66,20") " lse=3,1,70:f32 lengths=3 heads=1 causal=yes",
       "lse=4:6 lengths=0:66", 0, SIXTEEN, "-" },
+    { QK("2,33,64", "2,40,64") " lse=2,4,33:f32 heads=4", "lse=4:6", 0, SIXTEEN, "-" },
     { QK("1,400,8", "1,130,8") " lse=1,1,400:f32 heads=1", "lse=4:6", 0, SIXTEEN, "-" },
     { QK("1,20,512", "1,70,512") " lse=1,1,20:f32 heads=1", "lse=4:6", 0, SIXTEEN, "-" },
     { QK("2,4,6", "2,5,6") " lse=2,2,4 heads=2", "lse=4:6", 0, CHECK_F64, "-" },
