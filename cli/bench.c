@@ -18,7 +18,7 @@ typedef struct options {
     at_device_options device;
     const char *name, *op, *shape, *shapes, *dtype, *variant, *tuning; /* name: of the device */
     double seconds;
-    bool json, quick, cached;
+    bool exact, json, quick, cached;
 } options;
 
 /* One shape that was asked for. */
@@ -57,6 +57,8 @@ static at_parsed parse(options *o, int argc, char **argv)
           "this variant; else the one a plan would choose" },
         { "--tuning", AT_OPTION_TEXT, &o->tuning, 0, 0, "DIR",
           "what a plan would choose with the choices of that folder (atelier tune)" },
+        { "--exact", AT_OPTION_FLAG, &o->exact, 0, 0, NULL,
+          "what an exact plan would choose: rows do not depend on the batch" },
         { "--seconds", AT_OPTION_REAL, &o->seconds, 0.001, 600, "S", "time for each shape (0.5)" },
         { "--cached", AT_OPTION_FLAG, &o->cached, 0, 0, NULL,
           "on a GPU: what fits into its cache is timed from there too" },
@@ -329,7 +331,7 @@ static at_status time_one(session *s, const request *r, at_error *err)
     at_bench *b;
     result e = { 0 };
     char choice[AT_CHOICE_MAX];
-    at_bench_how how = { .constants = at_bench_constants(r->op) };
+    at_bench_how how = { .constants = at_bench_constants(r->op), .exact = s->o->exact };
     at_status status = at_bench_new(&b, s->device, r->op, r->text, s->dtype, err);
     if (status != AT_OK)
         return status;

@@ -246,6 +246,8 @@ atelier=$installed
 sed -i 's/\(fast linear .*\)\tlinear_[a-z0-9_]*\t[^\t]*\t/\1\tlinear_ref\t0\t/' "$file"
 expect 0 bench ops "${tuned[@]:0:6}" "${quick[@]}" --tuning "$choices" --json
 is_json 'd["results"][0]["variant"] == "linear_ref"'
+expect 0 bench ops "${tuned[@]:0:6}" "${quick[@]}" --tuning "$choices" --exact --json
+is_json 'd["results"][0]["variant"] != "linear_ref"'
 sed -i 's/^oneDNN\t.*/oneDNN\t0.0.1/' "$file"
 expect 0 tune ops "${tuned[@]}" --folder "$choices"
 says out "2 tried, 0 known already"
