@@ -199,11 +199,7 @@ static at_status prepare_part(composed *s, int part, const void *args, const at_
     at_prepare_in own = { in->caps, 0, in->exact, 0 };
     if (part == LINEAR)
         own.constants = constants_of_linear(in->constants);
-    s->variants[part] = at_op_pick(part_ops[part], args, in->caps, in->exact);
-    if (!s->variants[part])
-        return at_fail(err, AT_UNSUPPORTED, "linear_geglu: the device has no %s for it",
-                       part_ops[part]->name);
-    return at_prepare(s->variants[part], args, &own, &s->prepared[part], err);
+    return at_op_choose(part_ops[part], args, &own, &s->variants[part], &s->prepared[part], err);
 }
 
 static at_status composed_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
@@ -247,7 +243,7 @@ at_run_fn at_linear_geglu_sm90a;
 bool at_linear_geglu_sm90a_fits(const void *args), at_linear_geglu_composed_cuda_fits(const void *);
 
 /* True when the op has a variant for such args that every device of the kind can run, in exact
- * plans too: then at_op_pick() finds one, be it a better one. */
+ * plans too: then at_op_choose() finds one, be it a better one. */
 static bool has_any(const at_op *op, const void *args, at_device_kind kind)
 {
     for (int i = 0; i < op->n_variants; i++) {

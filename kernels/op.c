@@ -158,17 +158,19 @@ at_status at_op_choose(const at_op *op, const void *args, const at_prepare_in *i
 {
     char text[256];
     at_error why;
+    *variant = NULL;
     for (int i = 0; i < op->n_variants; i++) {
-        *variant = &op->variants[i];
-        if (!at_variant_usable(*variant, args, in->caps, in->exact))
+        const at_variant *v = &op->variants[i];
+        if (!at_variant_usable(v, args, in->caps, in->exact))
             continue;
-        at_status status = at_prepare(*variant, args, in, prepared, &why);
-        if (status == AT_OK)
+        at_status status = at_prepare(v, args, in, prepared, &why);
+        if (status == AT_OK) {
+            *variant = v;
             return AT_OK;
+        }
         if (status != AT_UNSUPPORTED)
             return at_fail(err, status, "%s", why.text);
     }
-    *variant = NULL;
     at_args_print(op, args, text, sizeof text);
     return at_fail(err, AT_UNSUPPORTED, "%s: the device has no %svariant for %s", op->name,
                    in->exact ? "exact " : "", text);

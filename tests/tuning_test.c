@@ -457,6 +457,16 @@ static void untuned_plans_follow_the_list(void **state)
     at_device_close(d);
 }
 
+static void what_cannot_be_prepared_gives_way(void **state)
+{
+    at_device *d = open_device(0);
+    (void)state;
+    model m = make(d, 65, NULL); /* no engine is made for as many */
+    takes(&m, "planted_own", "0");
+    unmake(&m);
+    at_device_close(d);
+}
+
 static void exact_plans_are_tuned_for_every_batch_at_once(void **state)
 {
     at_device *d = open_device(0);
@@ -682,6 +692,7 @@ int main(void)
         cmocka_unit_test(exact_keys_leave_the_batch_out),
         cmocka_unit_test(what_has_no_rows_keeps_its_batch),
         cmocka_unit_test(untuned_plans_follow_the_list),
+        cmocka_unit_test(what_cannot_be_prepared_gives_way),
         cmocka_unit_test(exact_plans_are_tuned_for_every_batch_at_once),
         cmocka_unit_test(bytes_of_a_plan_do_not_depend_on_choices),
         cmocka_unit_test(choices_that_cannot_be_made_are_told_and_dropped),
