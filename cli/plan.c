@@ -10,24 +10,16 @@
 #include "engine/device_paper.h"
 #include "engine/file.h"
 
-enum { SIDE_MAX = 4096, BATCH_MAX = 64, STEPS_MAX = 1000, TOP_MAX = 100 };
+enum { TOP_MAX = 100 };
 #define MEASURED_BYTES_MAX ((size_t)16 << 20)
 
 typedef struct options {
     at_device_options device;
-    const char *model, *name, *budget, *size, *guidance, *dtype, *mode, *measured;
-    int batch, steps, top;
+    at_planned_words words;
+    const char *name, *budget, *measured;
+    int top;
     bool json;
 } options;
-
-static const struct {
-    const char *name;
-    at_planned_model model;
-} models[] = {
-    { "sdxl-unet", AT_PLANNED_UNET },
-    { "sdxl-vae", AT_PLANNED_VAE },
-    { "sdxl", AT_PLANNED_SDXL },
-};
 
 static at_parsed parse(options *o, int argc, char **argv)
 {
@@ -36,16 +28,7 @@ static at_parsed parse(options *o, int argc, char **argv)
           "cpu, cuda, or a GPU that need not be here; else that of --budget" },
         { "--budget", AT_OPTION_TEXT, &o->budget, 0, 0, "GPU",
           "what it must cost on h200, h100 or a100" },
-        { "--size", AT_OPTION_TEXT, &o->size, 0, 0, "WxH",
-          "of the picture; one number for a square (1024)" },
-        { "--batch", AT_OPTION_INT, &o->batch, 1, BATCH_MAX, "N", "pictures at once (1)" },
-        { "--steps", AT_OPTION_INT, &o->steps, 1, STEPS_MAX, "N", "of a picture (30)" },
-        { "--guidance", AT_OPTION_TEXT, &o->guidance, 0, 0, "yes|no",
-          "two rows for each picture, or one (yes)" },
-        { "--dtype", AT_OPTION_TEXT, &o->dtype, 0, 0, "TYPE",
-          "f32, bf16, f16, or f8 for the UNet's products (bf16)" },
-        { "--mode", AT_OPTION_TEXT, &o->mode, 0, 0, "MODE",
-          "exact: a picture's bytes never depend on its batch; or fast (exact)" },
+        AT_PLANNED_OPTIONS(&o->words),
         { "--measured", AT_OPTION_TEXT, &o->measured, 0, 0, "FILE",
           "results of `atelier bench ops --json`, put beside the budget" },
         { "--top", AT_OPTION_INT, &o->top, 1, TOP_MAX, "N", "how many of the largest items (5)" },
@@ -62,70 +45,7 @@ static at_parsed parse(options *o, int argc, char **argv)
         "shares of them that are goals or assumptions, as it says. Exit status 1: it does not fit\n"
         "into the device's memory.\n"
     };
-    return at_options_parse_all(&usage, argc, argv, &o->model, 1);
-}
-
-/* --- what was asked for ----------------------------------------------------------------------- */
-
-static bool read_side(const char **text, int64_t *side)
-{
-    char *end;
-    const long value = strtol(*text, &end, 10);
-    bool good = end > *text && end - *text <= 4 && **text >= '1' && **text <= '9';
-    *side = value;
-    *text = end;
-    return good && value <= SIDE_MAX && value % AT_SDXL_VAE_SHRINKS == 0;
-}
-
-static at_status read_size(const char *text, at_planned_request *r, at_error *err)
-{
-    const char *at = text;
-    bool good = read_side(&at, &r->width);
-    r->height = r->width;
-    if (good && *at == 'x') {
-        at++;
-        good = read_side(&at, &r->height);
-    }
-    return good && !*at ? AT_OK
-                        : at_fail(err, AT_INVALID,
-                                  "--size: '%s' is not a side or WIDTHxHEIGHT of up to %d, "
-                                  "divisible by %d",
-                                  text, SIDE_MAX, AT_SDXL_VAE_SHRINKS);
-}
-
-/* One of two words. */
-static at_status read_choice(const char *option, const char *text, const char *yes, const char *no,
-                             bool *out, at_error *err)
-{
-    *out = !strcmp(text, yes);
-    return *out || !strcmp(text, no)
-               ? AT_OK
-               : at_fail(err, AT_INVALID, "%s: '%s' is neither %s nor %s", option, text, yes, no);
-}
-
-static at_status read_request(const options *o, at_planned_request *r, at_error *err)
-{
-    bool known = false;
-    *r = (at_planned_request){ .batch = o->batch,
-                               .steps = o->steps,
-                               .dtype = at_dtype_named(o->dtype) };
-    for (size_t i = 0; i < AT_COUNT(models) && !known; i++) {
-        known = !strcmp(models[i].name, o->model);
-        r->model = models[i].model;
-    }
-    if (!known)
-        return at_fail(err, AT_NOT_FOUND,
-                       "there is no model '%s': expected sdxl-unet, sdxl-vae or sdxl", o->model);
-    if (r->dtype != AT_F32 && r->dtype != AT_BF16 && r->dtype != AT_F16 && r->dtype != AT_F8)
-        return at_fail(err, AT_INVALID, "--dtype: '%s' is not f32, bf16, f16 or f8", o->dtype);
-    if (r->dtype == AT_F8 && r->model == AT_PLANNED_VAE)
-        return at_fail(err, AT_INVALID, "--dtype: the VAE has no products for f8");
-    at_status status = read_size(o->size, r, err);
-    if (status == AT_OK)
-        status = read_choice("--guidance", o->guidance, "yes", "no", &r->guidance, err);
-    if (status == AT_OK)
-        status = read_choice("--mode", o->mode, "exact", "fast", &r->exact, err);
-    return status;
+    return at_options_parse_all(&usage, argc, argv, &o->words.model, 1);
 }
 
 /* --- devices ---------------------------------------------------------------------------------- */
@@ -248,7 +168,7 @@ static at_status report(const options *o, planned_device *d, at_planned *p, cons
 {
     at_goal goals[AT_GOALS_MAX];
     at_plan_report r = {
-        .model = o->model,
+        .model = o->words.model,
         .planned = p,
         .device = d->plans ? d->paper->api->name : NULL,
         .why_no_plans = d->no_plans.text,
@@ -275,7 +195,7 @@ static at_status run(const options *o, bool *fits, at_error *err)
     planned_device d = { 0 };
     at_planned p = { 0 };
     at_gpu gpu;
-    at_status status = read_request(o, &request, err);
+    at_status status = at_planned_read(&request, &o->words, err);
     if (status == AT_OK && o->budget && !at_gpu_named(o->budget, &gpu))
         status = unknown_gpu("--budget", o->budget, "", err);
     if (status == AT_OK && o->measured && !o->budget)
@@ -294,13 +214,8 @@ static at_status run(const options *o, bool *fits, at_error *err)
 int at_command_plan(int argc, char **argv)
 {
     options o = {
-        .batch = 1,
-        .steps = 30,
+        .words = at_planned_usual,
         .top = 5,
-        .size = "1024",
-        .guidance = "yes",
-        .dtype = "bf16",
-        .mode = "exact",
     };
     at_error err = { 0 };
     bool fits = true;

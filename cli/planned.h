@@ -26,6 +26,32 @@ typedef struct at_planned_request {
     bool exact;
 } at_planned_request;
 
+/* The same as a command's words. */
+typedef struct at_planned_words {
+    const char *model, *size, *guidance, *dtype, *mode;
+    int batch, steps;
+} at_planned_words;
+
+enum { AT_PLANNED_SIDE_MAX = 4096, AT_PLANNED_BATCH_MAX = 64, AT_PLANNED_STEPS_MAX = 1000 };
+
+/* Options of cli/command.h that fill in words 'w', whose defaults are at_planned_usual. */
+/* clang-format off */
+#define AT_PLANNED_OPTIONS(w) \
+    { "--size", AT_OPTION_TEXT, &(w)->size, 0, 0, "WxH", \
+      "of the picture; one number for a square (1024)" }, \
+    { "--batch", AT_OPTION_INT, &(w)->batch, 1, AT_PLANNED_BATCH_MAX, "N", \
+      "pictures at once (1)" }, \
+    { "--steps", AT_OPTION_INT, &(w)->steps, 1, AT_PLANNED_STEPS_MAX, "N", "of a picture (30)" }, \
+    { "--guidance", AT_OPTION_TEXT, &(w)->guidance, 0, 0, "yes|no", \
+      "two rows for each picture, or one (yes)" }, \
+    { "--dtype", AT_OPTION_TEXT, &(w)->dtype, 0, 0, "TYPE", \
+      "f32, bf16, f16, or f8 for the UNet's products (bf16)" }, \
+    { "--mode", AT_OPTION_TEXT, &(w)->mode, 0, 0, "MODE", \
+      "exact: a picture's bytes never depend on its batch; or fast (exact)" }
+/* clang-format on */
+extern const at_planned_words at_planned_usual;
+at_status at_planned_read(at_planned_request *r, const at_planned_words *w, at_error *err);
+
 typedef struct at_planned_part {
     const char *name, *what;
     double runs;     /* for all pictures of the batch */

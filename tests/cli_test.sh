@@ -118,6 +118,7 @@ expect 0 bench ops --shapes "$scratch/shapes" --json "${quick[@]}"
 is_json '[(r["op"], r["shape"]) for r in d["results"]] == [("unary", "x=3,64 kind=silu"), ("layer_norm", "x=5,64 gamma=64 beta=64 eps=1e-5")]'
 printf 'unary x=3,64 kind=silu\nunary\0x=2,2\n' >"$scratch/shapes"
 refused "is not a text" bench ops --shapes "$scratch/shapes"
+expect 0 bench ops --op unary --shape "x=3,64 kind=silu" --exact --json "${quick[@]}"
 refused "--seconds" bench ops --op unary --seconds -1
 refused "input x is missing" bench ops --op unary --shape "kind=silu"
 refused "no input or attribute 'q'" bench ops --op unary --shape "q=2,2"
@@ -256,6 +257,16 @@ sed -i 's/^choices\t2/choices\t3/' "$file"
 refused "the file ends too early" tune ops "${tuned[@]}" --folder "$choices"
 refused "the file ends too early" bench ops --op unary --tuning "$choices" --threads 1
 refused "cannot be made" tune ops "${tuned[@]}" --folder "$file/x"
+
+# --- profile -----------------------------------------------------------------------------------------
+refused "there is no model 'nonsense'" profile nonsense
+refused "expected MODEL" profile
+refused "is not a side" profile sdxl-vae --size 12
+refused "there is no device 'abacus'" profile sdxl-vae --device abacus
+expect 0 profile sdxl-vae --device cpu --size 8 --dtype f32 --json
+is_json '[p["name"] for p in d["parts"]] == ["decode", "encode"] and d["mode"] == "exact"'
+is_json 'all(p["nodes"] == sum(v["count"] for v in p["variants"]) and 0 < p["nodes_ms"] for p in d["parts"])'
+is_json 'abs(d["seconds"] * 1e3 - sum(p["runs"] * p["nodes_ms"] for p in d["parts"])) < 1e-3 * d["seconds"] * 1e3'
 
 # --- model, inspect ----------------------------------------------------------------------------------
 golden=$(dirname "$(realpath "$0")")/golden
