@@ -39,9 +39,9 @@ is_true() { PYTHONPATH=$root/benchmarks/gpu python3 -B - "$@" || fail "$what: se
 
 # --- a dry run ---------------------------------------------------------------------------------------
 out=$folder/out
-steps=machine,conformance,checkop,large,bench,batched,torch,tune-exact,tune-fast,exact,fast,sanitizer,ncu
+steps=machine,conformance,checkop,large,bench,batched,torch,pictures,tune-exact,tune-fast,exact,fast,tuned,sanitizer,ncu
 dry=("$check" --dry-run --programs "$build" --steps)
-expect 0 "all of 13 steps" "${dry[@]}" $steps --out "$out"
+expect 0 "all of 15 steps" "${dry[@]}" $steps --out "$out"
 says "$said" "conformance  done"
 for file in state summary.md machine.txt ops.json logs.xz; do
     [ -s "$out/$file" ] || fail "$what: there is no $file"
@@ -61,7 +61,7 @@ expect 2 "--resume goes on" "${dry[@]}" $steps --out "$out"
 printf '{"step": "checkop", "status": "running", "seconds": 0, "note": ""}\n{"st' >>"$out/state"
 echo "words of a step that was cut off" >"$out/running.log"
 expect 0 "checkop      done" "${dry[@]}" $steps --out "$out" --resume
-[ "$(grep -c ' already' "$said")" -eq 12 ] || fail "$what: more was run again: $(cat "$said")"
+[ "$(grep -c ' already' "$said")" -eq 14 ] || fail "$what: more was run again: $(cat "$said")"
 xz -dc "$out/logs.xz" | grep -q "that was cut off" || fail "$what: the words of the cut step are lost"
 
 # --- wrong requests ----------------------------------------------------------------------------------
@@ -189,7 +189,13 @@ torch = {"torch": "2", "peaks": {"bf16_flops": 800e12, "copy_bytes": 3e12}, "res
 goals = {("linear", "x=8,8 w=8,8"): {"share": 0.9, "torch": 1}, ("fast", "x=1"): {"share": 0.85},
          ("slow", "x=1"): {"share": 0.85}, ("other", "x=1"): {"torch": 1}}
 states = {"checkop": {"step": "checkop", "status": "done", "seconds": 1, "note": "a|b"}}
-lines = table.summary(states, runs, torch, goals).splitlines()
+part = {"name": "step", "run_ms": 30.0, "nodes_ms": 29.0, "host_us": 12.0}
+decode = {"name": "decode", "run_ms": 40.0, "nodes_ms": 39.0, "host_us": 9.0}
+picture = {"model": "sdxl", "batch": 1, "dtype": "bf16", "seconds": 0.95, "parts": [part, decode]}
+pictures = {"good": picture, "slow": picture | {"seconds": 1.2, "parts": [part | {"run_ms": 33.0}, decode]}}
+lines = table.summary(states, runs, torch, goals, pictures).splitlines()
+assert "| good | bf16 | 30.000 ms | 29.000 ms | 1.034 | 12.0 µs | 40.000 ms | 0.950 | 1.053 | reached |" in lines, lines
+assert any("| slow |" in line and "**below: 1.2 s of 1, replay 1.138 of 1.05**" in line for line in lines), lines
 rows = [line for line in lines if line.count("|") == 13][2:]
 assert [row.split(" ")[1] for row in rows] == ["slow", "linear", "fast", "other"], rows
 assert "**below: share 0.25 of 0.85**" in rows[0], rows[0]

@@ -142,13 +142,20 @@ class Check:
 
     def keep_run(self, name, document):
         """One `bench ops` of several in ops.json."""
-        runs = self.read_json("ops.json")
-        runs[name] = document
-        self.write_json("ops.json", runs)
+        self.keep("benches", name, document)
+
+    def benches(self):
+        return self.read_json("ops.json").get("benches", {})
+
+    def keep(self, kind, name, document):
+        ours = self.read_json("ops.json")
+        ours.setdefault(kind, {})[name] = document
+        self.write_json("ops.json", ours)
 
     def summarize(self, states):
         torch = self.read_json("torch.json")
-        text = table.summary(states, self.read_json("ops.json"), torch, table.read_goals(SHAPES))
+        pictures = self.read_json("ops.json").get("pictures", {})
+        text = table.summary(states, self.benches(), torch, table.read_goals(SHAPES), pictures)
         runner.write_whole(self.out / "summary.md", text)
 
 
@@ -317,7 +324,7 @@ def bench(check):
         return bench_ops(check, "models", "--seconds", "0.3")
     said = check.must_lack_gpu(check.program("atelier", "bench", "ops", "--device", "cuda"), "atelier bench")
     path = check.scratch / "bench.json"
-    result = check.program("atelier", "bench", "ops", "--device", "cpu", "--quick", "--dtype", "bf16",
+    result = check.program("atelier", "bench", "ops", "--device", "cpu", "--threads", "1", "--quick", "--dtype", "bf16",
                            "--seconds", "0.001", "--json", output_path=path)
     return said + "; on the processor: " + take_results(check, "models", result, path)
 
@@ -341,7 +348,7 @@ def all_shapes(check):
 
 def batched(check):
     """The rows of shapes.txt that are not among the models' own."""
-    rows = check.read_json("ops.json").get("models", {}).get("results", [])
+    rows = check.benches().get("models", {}).get("results", [])
     there = {(row["op"], row["shape"]) for row in rows}
     path = list_shapes(check, [row for row in table.read_goals(SHAPES) if row not in there])
     if not check.dry:
@@ -352,7 +359,7 @@ def batched(check):
 
 def torch(check):
     """The same rows in torch, into torch.json."""
-    runs = check.read_json("ops.json")
+    runs = check.benches()
     rows = [{key: row[key] for key in ("op", "shape", "dtype")}
             for name in ("models", "batched") for row in runs.get(name, {}).get("results", [])]
     if not rows:
@@ -373,6 +380,54 @@ def torch(check):
     check.write_json("torch.json", document)
     timed = sum("us" in row for row in document["results"])
     return f"torch {document['torch']}: {timed} of {len(rows)} rows timed"
+
+
+# --- whole pictures ---------------------------------------------------------------------------------
+
+
+PICTURES = (  # name, words, seconds
+    ("batch 1, 30 steps, exact", ("--batch", "1", "--steps", "30", "--mode", "exact"), 50),
+    ("batch 1, 30 steps, fast", ("--batch", "1", "--steps", "30", "--mode", "fast"), 35),
+    ("batch 8, 20 steps, exact", ("--batch", "8", "--steps", "20", "--mode", "exact"), 35),
+    ("batch 8, 20 steps, fast", ("--batch", "8", "--steps", "20", "--mode", "fast"), 35),
+    ("batch 8, 20 steps, fast, f8", ("--batch", "8", "--steps", "20", "--mode", "fast", "--dtype", "f8"), 35))
+
+
+def profile(check, name, words, seconds):
+    """One `atelier profile`, kept in ops.json."""
+    path = check.scratch / "profile.json"
+    result = check.program("atelier", "profile", *words, "--json", output_path=path, seconds=seconds)
+    check.must(result, name)
+    document = json.loads(path.read_text())
+    check.keep("pictures", name, document)
+    return f"{name}: {document['seconds']:.3f} s"
+
+
+def pictures(check, tuned):
+    """The UNet, the VAE and the sampler with random weights: plans captured and replayed."""
+    if not check.has_command("profile"):
+        raise Absent("this atelier has no command profile")
+    if check.dry:
+        said = check.must_lack_gpu(check.program("atelier", "profile", "sdxl", "--device", "cuda"),
+                                   "atelier profile")
+        words = ("sdxl-vae", "--device", "cpu", "--size", "8", "--dtype", "f32")
+        return said if tuned else said + "; on the processor: " + profile(check, "the processor", words, 120)
+    words = ["sdxl", "--device", "cuda"]
+    if not tuned:
+        name, more, seconds = PICTURES[0]
+        return profile(check, name, [*words, *more], seconds)
+    folder = tuning_folder(check)
+    if not any(folder.iterdir()):
+        raise Absent("nothing has been tuned")
+    said, wrong = [], []
+    for name, more, seconds in PICTURES:
+        try:
+            said.append(profile(check, name + ", tuned", [*words, *more, "--tuning", folder], seconds))
+        except Failed as why:
+            wrong.append(str(why))
+    if wrong:
+        raise Failed("; ".join(wrong + said))
+    return "; ".join(said)
 
 
 # --- tuning -----------------------------------------------------------------------------------------
@@ -494,15 +549,17 @@ STEPS = [
     Step("build", 1, 400, NAMED, build, "with --build: the programs, compiled here"),
     Step("conformance", 1, 40, ALWAYS, conformance, "instructions and memory, as the emulator understands them"),
     Step("emulated", 1, 130, DRY, emulated, "only --dry-run: the twins on the processor"),
-    Step("checkop", 1, 200, ALWAYS, small, "every variant of every op against the processor, small"),
+    Step("checkop", 1, 180, ALWAYS, small, "every variant of every op against the processor, small"),
     Step("large", 1, 170, ALWAYS, large, "the same at the models' shapes, against the naive variants"),
     Step("bench", 2, 130, ALWAYS, bench, "every op at the models' shapes"),
     Step("batched", 2, 110, ALWAYS, batched, "what speed is promised for: batch 8, large parts"),
-    Step("torch", 2, 230, ALWAYS, torch, "torch beside each of them"),
-    Step("tune-exact", 3, 150, ALWAYS, lambda check: tune(check, "exact", 110), "choices of exact plans"),
-    Step("tune-fast", 3, 100, ALWAYS, lambda check: tune(check, "fast", 70), "choices of fast plans"),
-    Step("exact", 3, 85, ALWAYS, lambda check: bench_tuned(check, "exact"), "every op again, as an exact plan"),
-    Step("fast", 3, 85, ALWAYS, lambda check: bench_tuned(check, "fast"), "and as one that is free"),
-    Step("sanitizer", 3, 70, ALWAYS, sanitizer, "compute-sanitizer over a few ops"),
-    Step("ncu", 3, 45, ALWAYS, counters, "hardware counters of a few kernels"),
+    Step("torch", 2, 200, ALWAYS, torch, "torch beside each of them"),
+    Step("pictures", 2, 60, ALWAYS, lambda check: pictures(check, False), "a whole picture, untuned"),
+    Step("tune-exact", 3, 120, ALWAYS, lambda check: tune(check, "exact", 85), "choices of exact plans"),
+    Step("tune-fast", 3, 80, ALWAYS, lambda check: tune(check, "fast", 55), "choices of fast plans"),
+    Step("exact", 3, 70, ALWAYS, lambda check: bench_tuned(check, "exact"), "every op again, as an exact plan"),
+    Step("fast", 3, 70, ALWAYS, lambda check: bench_tuned(check, "fast"), "and as one that is free"),
+    Step("tuned", 3, 110, ALWAYS, lambda check: pictures(check, True), "whole pictures, by those choices"),
+    Step("sanitizer", 3, 50, ALWAYS, sanitizer, "compute-sanitizer over a few ops"),
+    Step("ncu", 3, 40, ALWAYS, counters, "hardware counters of a few kernels"),
 ]

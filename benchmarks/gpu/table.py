@@ -159,10 +159,49 @@ def peaks_line(peak, runs, torch):
     return "Measured peaks: " + (", ".join(parts) if parts else "none of a GPU") + launch_text(runs) + version + "."
 
 
-def summary(states, runs, torch, goals):
+# Of atelier profile: what a captured plan may add, and what pictures may take; by batch.
+REPLAY_MOST = {1: 1.05, 8: 1.01}
+HOST_US_MOST = 20
+SECONDS_MOST = {(1, "bf16"): 1.0, (8, "bf16"): 8 / 2.0, (8, "f8"): 8 / 2.37}
+
+
+def judge_picture(run, step):
+    """What is missed of a run, in words."""
+    batch, missed = run["batch"], []
+    most = SECONDS_MOST.get((batch, run["dtype"]))
+    if run["model"] == "sdxl" and most and run["seconds"] > most:
+        missed.append(f"{run['seconds']:.3g} s of {most:.3g}")
+    if step["run_ms"] and step["run_ms"] > REPLAY_MOST.get(batch, 2) * step["nodes_ms"]:
+        missed.append(f"replay {step['run_ms'] / step['nodes_ms']:.3f} of {REPLAY_MOST[batch]}")
+    if step["host_us"] > HOST_US_MOST:
+        missed.append(f"host {step['host_us']:.1f} us of {HOST_US_MOST}")
+    return missed
+
+
+def pictures_table(pictures):
+    """The text encoders are not among the parts."""
+    lines = ["| pictures | type | step | its nodes | replay / nodes | host | decode | seconds | a second | goals |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+    for name, run in pictures.items():
+        parts = {part["name"]: part for part in run["parts"]}
+        step, decode = parts.get("step", run["parts"][0]), parts.get("decode", run["parts"][-1])
+        missed = judge_picture(run, step)
+        cells = [name, run["dtype"], f"{step['run_ms']:.3f} ms", f"{step['nodes_ms']:.3f} ms",
+                 f"{step['run_ms'] / step['nodes_ms']:.3f}", f"{step['host_us']:.1f} µs",
+                 f"{decode['run_ms'] or decode['nodes_ms']:.3f} ms", f"{run['seconds']:.3f}",
+                 f"{run['batch'] / run['seconds']:.3f}",
+                 "**below: " + ", ".join(missed) + "**" if missed else "reached" if step["run_ms"] else ""]
+        lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
+    return lines
+
+
+def summary(states, runs, torch, goals, pictures):
     peak, rows = peaks(runs, torch), collect(runs, torch)
     name = next((run.get("gpu") or run.get("cpu") for run in runs.values()), "no results yet")
     lines = [f"# GPU check: {name}", "", time.strftime("%Y-%m-%d %H:%M") + ".", "", *steps_table(states), ""]
+    if pictures:
+        lines += ["Whole pictures of 1024x1024 with guidance, without the text encoders:", "",
+                  *pictures_table(pictures), ""]
     if rows:
         lines += [peaks_line(peak, runs, torch), counts(rows, goals, peak),
                   "Times are medians; torch / ours above 1: we are faster. Failed goals first.", ""]
