@@ -324,8 +324,8 @@ def bench(check):
         return bench_ops(check, "models", "--seconds", "0.3")
     said = check.must_lack_gpu(check.program("atelier", "bench", "ops", "--device", "cuda"), "atelier bench")
     path = check.scratch / "bench.json"
-    result = check.program("atelier", "bench", "ops", "--device", "cpu", "--threads", "1", "--quick", "--dtype", "bf16",
-                           "--seconds", "0.001", "--json", output_path=path)
+    result = check.program("atelier", "bench", "ops", "--device", "cpu", "--threads", "1", "--quick",
+                           "--dtype", "bf16", "--seconds", "0.001", "--json", output_path=path)
     return said + "; on the processor: " + take_results(check, "models", result, path)
 
 
