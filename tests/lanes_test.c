@@ -8,6 +8,7 @@
 #include "engine/build.h"
 #include "engine/layout.h"
 #include "engine/plan.h"
+#include "kernels/shape.h"
 #include "tests/unit.h"
 
 enum { NODES = 40, MEMORIES = 12, TOUCHES = 4, TRIES = 300 };
@@ -322,6 +323,242 @@ static void lanes_change_nothing_on_the_cpu(void **state)
     at_device_close(d);
 }
 
+/* --- a plan where there are many -------------------------------------------------------------- */
+
+enum { TEXT = 1024, SCRATCH = 1000, WORKSPACE = 4096, TRACED = 6, MARKS = 8 };
+
+/* What was enqueued on a device that only writes it down. */
+typedef struct trace {
+    char text[TEXT];
+    struct traced_stream {
+        struct trace *trace;
+        const char *name;
+    } streams[AT_LANE_COUNT]; /* their 'native' points here */
+    int marks[MARKS], n_marks;
+    char *scratch[TRACED]; /* of each node */
+    int64_t fail_at;       /* the node that fails; -1: none */
+} trace;
+
+static void AT_PRINTF(2, 3) note(trace *t, const char *fmt, ...)
+{
+    size_t used = strlen(t->text);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(t->text + used, TEXT - used, fmt, ap);
+    va_end(ap);
+}
+
+/* y is made from x and, if it is there, from x2: nothing is computed. */
+typedef struct at_traced_args {
+    at_view y;     /* (n) f32 */
+    at_view x, x2; /* (n) f32 */
+    int64_t number;
+} at_traced_args;
+
+static const at_operand traced_operands[] = {
+    AT_OPERAND(traced, y, AT_OUT, 0, AT_F32),
+    AT_OPERAND(traced, x, AT_IN, 0, AT_F32),
+    AT_OPERAND(traced, x2, AT_IN, AT_OPTIONAL, AT_F32),
+};
+static const at_attr traced_attrs[] = { AT_INT(traced, number) };
+
+static at_status traced_shape(void *args, at_error *err)
+{
+    at_traced_args *a = args;
+    (void)err;
+    a->y = at_view_like(&a->x, AT_F32);
+    return AT_OK;
+}
+
+static at_status traced_prepare(const void *args, const at_prepare_in *in, at_prepared *out,
+                                at_error *err)
+{
+    (void)args, (void)in, (void)err;
+    out->scratch_bytes = SCRATCH;
+    return AT_OK;
+}
+
+static at_status traced_run(const void *args, const at_prepared *p, const at_launch *l)
+{
+    const at_traced_args *a = args;
+    const struct traced_stream *s = l->stream->native;
+    (void)p;
+    if (a->number == s->trace->fail_at)
+        return at_fail(l->err, AT_DEVICE, "the node is to fail");
+    s->trace->scratch[a->number] = l->scratch;
+    note(s->trace, "%d@%s ", (int)a->number, s->name);
+    return AT_OK;
+}
+
+static const at_variant traced_variants[] = { { .name = "traced_ref",
+                                                .device = AT_CPU,
+                                                .flags = AT_ROWS_INDEPENDENT,
+                                                .prepare = traced_prepare,
+                                                .run = traced_run } };
+static const at_op at_op_traced = { .name = "traced",
+                                    .args_size = sizeof(at_traced_args),
+                                    .operands = traced_operands,
+                                    .n_operands = AT_COUNT(traced_operands),
+                                    .attrs = traced_attrs,
+                                    .n_attrs = AT_COUNT(traced_attrs),
+                                    .shape = traced_shape,
+                                    .variants = traced_variants,
+                                    .n_variants = AT_COUNT(traced_variants) };
+
+static at_status trace_lane_stream(at_device *d, at_lane lane, at_stream *stream, at_error *err)
+{
+    trace *t = d->own;
+    (void)err;
+    *stream = (at_stream){ AT_CPU, 1, &t->streams[lane] };
+    return AT_OK;
+}
+
+static at_status trace_mark_new(at_device *d, void **mark, at_error *err)
+{
+    trace *t = d->own;
+    (void)err;
+    assert_true(t->n_marks < MARKS);
+    t->marks[t->n_marks] = t->n_marks;
+    *mark = &t->marks[t->n_marks++];
+    return AT_OK;
+}
+
+static void trace_mark_free(at_device *d, void *mark)
+{
+    trace *t = d->own;
+    assert_true(*(int *)mark >= 0);
+    *(int *)mark = -1;
+    t->n_marks--;
+}
+
+static at_status trace_mark_set(at_device *d, at_lane lane, void *mark, at_error *err)
+{
+    trace *t = d->own;
+    (void)err;
+    note(t, "set%d@%s ", *(int *)mark, t->streams[lane].name);
+    return AT_OK;
+}
+
+static at_status trace_mark_await(at_device *d, at_lane lane, void *mark, at_error *err)
+{
+    trace *t = d->own;
+    (void)err;
+    note(t, "await%d@%s ", *(int *)mark, t->streams[lane].name);
+    return AT_OK;
+}
+
+static void trace_wait(at_device *d)
+{
+    trace *t = d->own;
+    if (t)
+        note(t, "wait ");
+}
+
+static at_device_api trace_api(void)
+{
+    at_device_api api = at_device_cpu;
+    api.workspace_bytes = WORKSPACE;
+    api.wait = trace_wait;
+    api.lane_stream = trace_lane_stream;
+    api.mark_new = trace_mark_new;
+    api.mark_free = trace_mark_free;
+    api.mark_set = trace_mark_set;
+    api.mark_await = trace_mark_await;
+    return api;
+}
+
+static void trace_open(trace *t, const at_device_api *api, at_device **d)
+{
+    static const char *const names[] = { "compute", "copy", "collective" };
+    at_error err;
+    *t = (trace){ .fail_at = -1 };
+    for (int k = 0; k < AT_LANE_COUNT; k++)
+        t->streams[k] = (struct traced_stream){ t, names[k] };
+    assert_int_equal(at_device_open_api(d, api, NULL, &err), AT_OK);
+    (*d)->own = t;
+    (*d)->stream = (at_stream){ AT_CPU, 1, &t->streams[AT_LANE_COMPUTE] };
+}
+
+static at_tensor traced(at_graph *g, at_lane lane, int64_t number, at_tensor x, at_tensor x2)
+{
+    at_traced_args a = { .x = at_graph_view(g, x), .x2 = at_graph_view(g, x2), .number = number };
+    at_graph_lane(g, lane);
+    at_graph_append(g, &at_op_traced, &a, 0);
+    return at_tensor_of(&a.y);
+}
+
+/* Node 1 is beside 2 and joined by 3; 4 and 5 are joined by the end. */
+static at_graph *traced_graph(void)
+{
+    at_graph *g = at_graph_new();
+    at_tensor x = at_graph_input(g, "x", AT_F32, 1, (const int64_t[]){ 100 }), none = { 0 };
+    at_tensor a = traced(g, AT_LANE_COMPUTE, 0, x, none);
+    at_tensor b = traced(g, AT_LANE_COPY, 1, a, none);
+    at_tensor c = traced(g, AT_LANE_COMPUTE, 2, a, none);
+    at_graph_output(g, traced(g, AT_LANE_COMPUTE, 3, b, c), "y");
+    at_graph_output(g, traced(g, AT_LANE_COPY, 4, x, none), "copied");
+    at_graph_output(g, traced(g, AT_LANE_COLLECTIVE, 5, x, none), "reduced");
+    return g;
+}
+
+/* Mark 4 is the begin of the run, the others stand behind the nodes that somebody waits for. */
+static const char traced_run_text[] =
+    "set4@compute 0@compute set0@compute await0@copy 1@copy set1@copy 2@compute await1@compute "
+    "3@compute 4@copy set2@copy await4@collective 5@collective set3@collective await2@compute "
+    "await3@compute ";
+
+static bool apart(const trace *t, int i, int j)
+{
+    return t->scratch[i] + SCRATCH <= t->scratch[j] || t->scratch[j] + SCRATCH <= t->scratch[i];
+}
+
+/* Nodes of the compute lane share the workspace; beside it others have scratch of their own. */
+static void check_scratch(const trace *t)
+{
+    assert_ptr_equal(t->scratch[0], t->scratch[2]);
+    assert_ptr_equal(t->scratch[0], t->scratch[3]);
+    for (int i = 0; i < TRACED; i++)
+        assert_true(i == 0 || i == 2 || i == 3 || apart(t, 0, i));
+    assert_true(apart(t, 1, 5) && apart(t, 4, 5));
+}
+
+static void expect_run(at_plan *plan, trace *t, const char *text)
+{
+    at_error err;
+    t->text[0] = '\0';
+    assert_int_equal(at_plan_run(plan, &err), t->fail_at < 0 ? AT_OK : AT_DEVICE);
+    assert_string_equal(t->text, text);
+}
+
+static void a_run_forks_and_joins_its_lanes(void **state)
+{
+    const at_device_api api = trace_api();
+    trace t;
+    at_device *d;
+    at_plan *plan;
+    at_error err;
+    (void)state;
+    trace_open(&t, &api, &d);
+    at_params *params = at_params_new(d);
+    at_graph *g = traced_graph();
+    assert_int_equal(at_plan_new(&plan, d, params, g, NULL, &err), AT_OK);
+    expect_run(plan, &t, traced_run_text);
+    check_scratch(&t);
+    t.fail_at = 2; /* what is given up is waited for: its lanes are not joined */
+    expect_run(plan, &t, "set4@compute 0@compute set0@compute await0@copy 1@copy set1@copy wait ");
+    t.fail_at = -1;
+    expect_run(plan, &t, traced_run_text);
+    t.text[0] = '\0';
+    assert_int_equal(at_plan_profile(plan, &err), AT_OK);
+    assert_non_null(strstr(t.text, "1@compute"));
+    assert_null(strstr(t.text, "@copy"));
+    at_plan_free(plan);
+    assert_int_equal(t.n_marks, 0);
+    at_graph_free(g);
+    at_params_free(params);
+    at_device_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +566,7 @@ int main(void)
         cmocka_unit_test(waits_are_enough_and_no_more),
         cmocka_unit_test(memory_is_not_used_anew_before_lanes_join),
         cmocka_unit_test(lanes_change_nothing_on_the_cpu),
+        cmocka_unit_test(a_run_forks_and_joins_its_lanes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
