@@ -131,7 +131,6 @@ at_status at_device_open_paper(at_device **out, const char *name, const at_caps 
         .wait = paper_wait,
         .memory_free = paper_memory_free,
         .check = paper_check,
-        .workspace_bytes = caps->kind == AT_CUDA ? AT_WORKSPACE_MAX : 0,
     };
     at_status status = at_device_open_api(out, &p->api, NULL, err);
     if (status != AT_OK) {

@@ -214,11 +214,11 @@ static at_tensor describe_middle(const at_sdxl_vae *m, at_graph *g, const middle
     return describe_resnet(m, g, &mid->resnet2, h);
 }
 
-static at_tensor describe_end(const at_sdxl_vae *m, at_graph *g, const half *half, at_tensor h)
+static at_tensor describe_end(const at_sdxl_vae *m, at_graph *g, const half *of, at_tensor h)
 {
     at_graph_scope(g, "out");
-    h = group_norm(m, g, &half->norm_out, h, true);
-    return at_layer_conv(g, h, &half->conv_out, 1, none);
+    h = group_norm(m, g, &of->norm_out, h, true);
+    return at_layer_conv(g, h, &of->conv_out, 1, none);
 }
 
 at_sdxl_vae_io at_sdxl_vae_describe_decoder(const at_sdxl_vae *m, at_graph *g, int64_t batch,
