@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *variable, *rest; /* below the folder that the variable names; NULL: as it stands */
@@ -15,7 +17,26 @@ static const struct {
     { NULL, "/usr/local/lib/python3*/site-packages" },
     { NULL, "/usr/local/lib/python3*/dist-packages" },
 };
-_Static_assert(AT_COUNT(places) <= AT_PLACES_MAX, "at_places has room for all");
+_Static_assert(AT_COUNT(places) + 1 <= AT_PLACES_MAX, "at_places has room for all");
+
+/* The packages of the python3 that the PATH finds: an environment is often used without the
+ * variable that its activation sets. */
+static bool find_python(char *text)
+{
+    const char *path = getenv("PATH");
+    for (const char *p = path ? path : ""; *p;) {
+        char file[AT_PLACE_MAX];
+        const int length = (int)strcspn(p, ":");
+        int n = snprintf(file, sizeof file, "%.*s/python3", length, p);
+        if (length && n > 0 && n < AT_PLACE_MAX && access(file, X_OK) == 0) {
+            n = snprintf(text, AT_PLACE_MAX, "%.*s/../lib/python3*/site-packages", length, p);
+            return n > 0 && n < AT_PLACE_MAX;
+        }
+        p += length;
+        p += *p == ':';
+    }
+    return false;
+}
 
 void at_places_find(at_places *out)
 {
@@ -26,6 +47,10 @@ void at_places_find(at_places *out)
         int n = root ? snprintf(text, AT_PLACE_MAX, "%s%s", root, places[i].rest) : -1;
         if (n > 0 && n < AT_PLACE_MAX)
             out->folders[count++] = text;
+    }
+    if (find_python(out->text[count])) {
+        out->folders[count] = out->text[count];
+        count++;
     }
     out->folders[count] = NULL;
 }

@@ -7,7 +7,7 @@
 
 #include "engine/device.h"
 
-enum { AT_PLACES_MAX = 8, AT_PLACE_MAX = 512 };
+enum { AT_PLACES_MAX = 9, AT_PLACE_MAX = 512 };
 
 /* Patterns of glob(7), for at_device_options.library_folders: 'folders' ends with NULL and points
  * into this struct, which therefore stays where it was filled in. */

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Proves what the program says and how it ends: help, wrong options, exit statuses, JSON.
-# Usage: tests/cli_test.sh ATELIER
+# Usage: tests/cli_test.sh ATELIER [DRIVER], a library that plays the NVIDIA driver
 set -euo pipefail
 
 unset GOMP_SPINCOUNT OMP_WAIT_POLICY
 atelier=$(realpath "$1")
+driver=${2:-}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 out=$scratch/out
@@ -98,6 +99,25 @@ mkdir -p "$wheel"
 ln -s "$(ldd "$atelier" | awk '$1 ~ /^libm\.so/ { print $3 }')" "$wheel/libnccl.so.2"
 VIRTUAL_ENV=$scratch/venv expect 0 doctor --threads 1
 if ! grep -qE '^ +NCCL +[0-9]' "$out"; then says out "libnccl.so.2 has no ncclGetVersion"; fi
+# The same for the python3 that the PATH finds, of an environment that was not activated.
+mkdir -p "$scratch/venv/bin"
+ln -s "$(command -v true)" "$scratch/venv/bin/python3"
+PATH=$scratch/venv/bin:$PATH expect 0 doctor --threads 1
+if ! grep -qE '^ +NCCL +[0-9]' "$out"; then says out "libnccl.so.2 has no ncclGetVersion"; fi
+# A GPU is told with all that it says of itself, and whether its libraries are used.
+if [ -n "$driver" ]; then
+    mkdir "$scratch/driver"
+    cp "$driver" "$scratch/driver/libcuda.so.1"
+    LD_LIBRARY_PATH=$scratch/driver expect 0 doctor --threads 1
+    says out "Stub, compute capability 9.0, 132 multiprocessors, "
+    says out "50 MiB of L2, driver for CUDA 13.0"
+    says out "cuBLASLt is "
+    says out "cuDNN is "
+    LD_LIBRARY_PATH=$scratch/driver expect 0 doctor --threads 1 --json
+    is_json 'd["gpu"]["name"] == "Stub" and d["gpu"]["sm"] == 90 and d["gpu"]["cuda_device"]'
+    is_json 'd["gpu"]["cache_bytes"] == 50 << 20 and d["gpu"]["multiprocessors"] == 132'
+    is_json 'all(d["gpu"][l]["used"] == (d["gpu"][l]["why"] == "") for l in ("cublaslt", "cudnn"))'
+fi
 
 # --- bench -------------------------------------------------------------------------------------------
 quick=(--seconds 0.001 --threads 1)

@@ -21,7 +21,7 @@ AT_API at_cu_result cuda_stub_launch(at_cu_stream stream, int value);
 
 /* --- state ------------------------------------------------------------------------------------ */
 
-enum { QUEUE_MAX = 1024, GRAPH_MAX = 64, CONTEXTS_MAX = 16 };
+enum { QUEUE_MAX = 1024, GRAPH_MAX = 512, CONTEXTS_MAX = 16 };
 enum { CAPTURE_FORBIDS = 900, UNJOINED = 904 };
 
 typedef enum kind { MEMORY, PINNED, RANGE, HANDLE, MAPPING, STREAM, EVENT, GRAPH, EXEC } kind;

@@ -1,10 +1,12 @@
 /* on_cuda.c -- checkop on a GPU: the same variants and cases as on the emulated device. */
+#include "cli/device.h"
 #include "tests/check.h"
 
 static at_status open_cuda(at_check *c, at_error *err)
 {
     enum { GUARD = 64 };
-    at_status status = at_device_open(&c->device, "cuda", NULL, err);
+    at_error why;
+    at_status status = at_command_device(&c->device, "cuda", &(at_device_options){ 0 }, &why, err);
     if (status != AT_OK)
         return status;
     c->caps = c->device->caps;

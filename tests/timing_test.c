@@ -8,7 +8,10 @@
 
 #include "engine/bench.h"
 #include "engine/device_cuda.h"
+#include "engine/plan.h"
 #include "kernels/ops.h"
+#include "kernels/shape.h"
+#include "kernels/variants.h"
 #include "tests/cuda_stub.h"
 #include "tests/unit.h"
 
@@ -267,6 +270,7 @@ static void operands_are_taken_in_turn(void **state)
     if (time_planted(d, "x=64,100 kind=silu", 2 * BYTES * (SETS - 1) + 5, 0.2, &t, &err) != AT_OK)
         fail_msg("%s", err.text);
     assert_int_equal(t.sets, SETS);
+    assert_true(near(t.seconds, PIECES * 1e-3)); /* of one run, not of a replay */
     assert_int_equal(sets_seen(2), SETS); /* two runs came before, to see how long one takes */
     for (int i = 0; i < SETS; i++) {
         const char *x = saw.x[2 + i], *y = saw.y[2 + i];
@@ -359,6 +363,125 @@ static void whichever_call_fails_it_is_told(void **state)
     assert_true(n > EVERY);
 }
 
+/* --- a plan ----------------------------------------------------------------------------------- */
+
+typedef struct at_pieces_args {
+    at_view y; /* (N) f32 */
+    at_view x; /* (N) f32 */
+    int64_t pieces;
+} at_pieces_args;
+
+static const at_operand pieces_operands[] = {
+    AT_OPERAND(pieces, y, AT_OUT, 0, AT_F32),
+    AT_OPERAND(pieces, x, AT_IN, 0, AT_F32),
+};
+static const at_attr pieces_attrs[] = { AT_INT(pieces, pieces) };
+
+static at_status pieces_shape(void *args, at_error *err)
+{
+    at_pieces_args *a = args;
+    (void)err;
+    a->y = at_view_like(&a->x, a->x.dtype);
+    return AT_OK;
+}
+
+static at_status pieces_run(const void *args, const at_prepared *p, const at_launch *l)
+{
+    const at_pieces_args *a = args;
+    (void)p;
+    for (int64_t i = 0; i < a->pieces; i++)
+        if (launch(l->stream->native, (int)i) != AT_CUDA_SUCCESS)
+            return at_fail(l->err, AT_DEVICE, "no launch");
+    return AT_OK;
+}
+
+static const at_variant pieces_variants[] = {
+    { "pieces_cuda", AT_CUDA, 0, AT_ROWS_INDEPENDENT, NULL, NULL, NULL, NULL, pieces_run },
+};
+AT_DEFINE_OP(pieces, "as many pieces of work", pieces_operands, pieces_attrs, pieces_shape, NULL,
+             pieces_variants);
+
+enum { NODES = 70, SORTS = 3 };
+
+/* Nodes of 1, 2, 3, 1, 2, 3, ... pieces: more than are timed at once. */
+static at_status profile(at_device *d, at_plan_times *times, double *seconds, at_error *err)
+{
+    at_plan *plan = NULL;
+    at_params *params = at_params_new(d);
+    at_graph *g = at_graph_new();
+    at_tensor y = at_graph_input(g, "x", AT_F32, 1, (const int64_t[]){ 8 });
+    for (int i = 0; i < NODES; i++) {
+        at_pieces_args a = { .x = at_graph_view(g, y), .pieces = i % SORTS + 1 };
+        at_graph_append(g, &at_op_pieces, &a, 0);
+        y = at_tensor_of(&a.y);
+    }
+    at_graph_output(g, y, "y");
+    at_status status = at_plan_new(&plan, d, params, g, NULL, err);
+    if (status == AT_OK)
+        status = at_plan_profile(plan, err);
+    for (int i = 0; i < NODES && status == AT_OK; i++)
+        seconds[i] = at_plan_node(plan, i).seconds;
+    if (status == AT_OK)
+        *times = at_plan_timing(plan);
+    at_plan_free(plan);
+    at_graph_free(g);
+    at_params_free(params);
+    return status;
+}
+
+static void nodes_and_replays_are_timed_by_the_device(void **state)
+{
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_plan_times times;
+    double seconds[NODES], sum = 0;
+    at_error err = { 0 };
+    (void)state;
+    if (profile(d, &times, seconds, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    for (int i = 0; i < NODES; i++) {
+        if (!near(seconds[i], (i % SORTS + 1) * 1e-3))
+            fail_msg("node %d took %g s", i, seconds[i]);
+        sum += seconds[i];
+    }
+    assert_true(near(times.nodes, sum) && near(times.run, sum));
+    assert_true(times.host > 0 && times.host < 1);
+    at_device_close(d);
+}
+
+/* Whether a failure of call 'n' was met at all. */
+static bool profile_fails_at(int n)
+{
+    cuda_stub *s = stub();
+    at_device_api api = stub_api();
+    at_device *d = open_device(&api);
+    at_plan_times times;
+    double seconds[NODES];
+    at_error err = { 0 };
+    s->fail_with = ILLEGAL_ADDRESS;
+    s->calls = 0;
+    s->fail_at = n;
+    at_status status = profile(d, &times, seconds, &err);
+    const bool met = s->calls >= n;
+    s->fail_at = 0;
+    bool told = status != AT_OK || at_device_check(d, &err) != AT_OK;
+    if (met && !told)
+        fail_msg("call %d failed, and nothing was said", n);
+    s->wrong = NULL; /* what could not be marked is asked for its time all the same */
+    at_device_close(d);
+    return met;
+}
+
+static void whichever_call_of_a_profile_fails_it_is_told(void **state)
+{
+    int n = 1;
+    (void)state;
+    for (; profile_fails_at(n); n++)
+        if (stub()->live || stub()->used)
+            fail_msg("call %d: %d objects and %zu bytes leaked", n, stub()->live, stub()->used);
+    assert_true(n > 2 * NODES);
+}
+
 #define WITH_STUB(test) cmocka_unit_test_setup_teardown(test, set_up, nothing_is_left)
 
 int main(void)
@@ -372,6 +495,8 @@ int main(void)
         WITH_STUB(sets_have_limits),
         WITH_STUB(a_launch_that_fails_is_told),
         WITH_STUB(whichever_call_fails_it_is_told),
+        WITH_STUB(nodes_and_replays_are_timed_by_the_device),
+        WITH_STUB(whichever_call_of_a_profile_fails_it_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
