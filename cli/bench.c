@@ -389,6 +389,9 @@ static at_status run(session *s, at_error *err)
     at_status status = check_names(s->o, err);
     if (status == AT_OK)
         status = open_device(s, err);
+    if (status == AT_OK && s->o->cached && !s->device->api->replay)
+        status = at_fail(err, AT_INVALID,
+                         "--cached goes with a GPU: on the cpu operands are in its caches anyway");
     if (status != AT_OK)
         return status;
     if (s->o->tuning)

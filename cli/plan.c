@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/goals.h"
 #include "cli/plan_report.h"
 #include "engine/device_paper.h"
@@ -88,8 +89,7 @@ static at_status open_gpu(planned_device *d, const char *name, bool needed, at_e
 static at_status open_real(planned_device *d, const options *o, at_error *err)
 {
     at_error why = { 0 };
-    at_status status = o->name ? at_device_open(&d->real, o->name, &o->device, err)
-                               : at_device_open_best(&d->real, &o->device, &why, err);
+    at_status status = at_command_device(&d->real, o->name, &o->device, &why, err);
     if (status != AT_OK)
         return status;
     d->plans = true;

@@ -151,6 +151,7 @@ expect 0 bench ops --op unary --shape "x=3,64 kind=silu" "${quick[@]}"
 says out "unary"
 says out "x=3,64 kind=silu"
 refused "there is no device 'abacus'" bench ops --device abacus
+refused "--cached goes with a GPU" bench ops --device cpu --cached
 if ! python3 -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then
     # A GPU that is named is never replaced; without a name one line says why the cpu is used.
     "$atelier" doctor --json >"$out"
