@@ -24,6 +24,8 @@ AT_CASES(conv2d) = {
     { "x=2,7,6,16 w=8,16,3,3:f32 bias=8 pad=1,1,1,1", .gradients = "-" },
     { "x=2,6,8,24 w=40,24,3,3 bias=40:f32 residual=2,6,8,40 pad=1,0,1,2 relu=yes",
       .gradients = "-" },
+    /* Paddings whose exchange leaves the output's sizes. */
+    { "x=2,9,8,16 w=24,16,3,3 bias=24 stride=2,2 pad=1,0,0,1", .gradients = "-" },
     { "x=2,8,8,16 w=24,16,3,3 bias=24 stride=2,2 pad=0,0,1,1", .gradients = "-" },
     { "x=2,5,6,16 w=8,16,3,3:f32 residual=2,5,6,8 pad=1,1,1,1 relu=yes", .gradients = "-" },
     { "x=2,6,5,8 w=4,8,3,3:f32 pad=1,1,1,1 y_dtype=f32", .gradients = "-" },
