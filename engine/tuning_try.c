@@ -103,50 +103,60 @@ static at_status collect(try *t)
 
 /* --- how fast they are ------------------------------------------------------------------------ */
 
-static at_status time_by_clock(void *context, at_bench *b, const at_bench_how *how, double seconds,
-                               at_timing *out, at_error *err)
+static at_bench_how how_of(const try *t, const at_tried *c)
 {
-    (void)context;
-    return at_bench_time_as(b, how, seconds, out, err);
+    return (at_bench_how){ .variant = c->variant,
+                           .constants = t->call->constants,
+                           .exact = t->call->exact,
+                           .choice = c->choice };
+}
+
+/* Times a candidate; 'best' is the shortest time so far, 0: none. */
+static at_status time_one(const try *t, at_bench *b, at_tried *c, double *best, at_error *why)
+{
+    const at_tuning_settings *set = &t->tuning->settings;
+    double each = set->seconds_each > 0 ? set->seconds_each : seconds_each;
+    at_bench_how how = how_of(t, c);
+    at_timing timing;
+    how.hopeless = *best > 0 ? *best * hopeless + launch_seconds : 0;
+    at_status status = set->time ? set->time(set->context, b, &how, each, &timing, why)
+                                 : at_bench_time_as(b, &how, each, &timing, why);
+    say(c, status == AT_OK ? AT_VERDICT_SLOWER : AT_VERDICT_FAILED, why->text);
+    if (status != AT_OK)
+        return status;
+    c->seconds = timing.seconds;
+    *best = *best > 0 && *best < c->seconds ? *best : c->seconds;
+    if (how.hopeless > 0 && c->seconds > how.hopeless)
+        say(c, AT_VERDICT_HOPELESS, "");
+    return AT_OK;
+}
+
+/* Whether a launch that failed has left the device as it was. */
+static bool still_runs(const try *t, at_bench *b)
+{
+    const at_bench_how how = how_of(t, t->trial->list);
+    at_error why;
+    return at_bench_run(b, &how, &why) == AT_OK;
 }
 
 static at_status time_all(try *t)
 {
-    const at_tuning_settings *set = &t->tuning->settings;
-    double each = set->seconds_each > 0 ? set->seconds_each : seconds_each, best = 0;
     size_t room = t->device->api->workspace_bytes;
-    at_status (*timer)(void *, at_bench *, const at_bench_how *, double, at_timing *, at_error *) =
-        set->time ? set->time : time_by_clock;
+    double best = 0;
     at_bench *b;
     at_status status = at_bench_new_args(&b, t->device, t->call->op, t->call->args, t->err);
     if (status != AT_OK)
         return status;
-    for (int i = 0; i < t->trial->n && status != AT_DEVICE; i++) {
+    for (int i = 0; i < t->trial->n && status == AT_OK; i++) {
         at_tried *c = &t->trial->list[i];
-        const at_bench_how how = { .variant = c->variant,
-                                   .constants = t->call->constants,
-                                   .exact = t->call->exact,
-                                   .choice = c->choice,
-                                   .hopeless = best > 0 ? best * hopeless + launch_seconds : 0 };
-        at_timing timing;
         at_error why = { 0 };
-        if (i && room && c->scratch > room) {
+        if (i && room && c->scratch > room)
             say(c, AT_VERDICT_SCRATCH, "");
-            continue;
-        }
-        status = timer(set->context, b, &how, each, &timing, &why);
-        if (status == AT_DEVICE)
-            at_fail(t->err, status, "%s", why.text);
-        say(c, status == AT_OK ? AT_VERDICT_SLOWER : AT_VERDICT_FAILED, why.text);
-        if (status != AT_OK)
-            continue;
-        c->seconds = timing.seconds;
-        best = best > 0 && best < c->seconds ? best : c->seconds;
-        if (how.hopeless > 0 && c->seconds > how.hopeless)
-            say(c, AT_VERDICT_HOPELESS, "");
+        else if (time_one(t, b, c, &best, &why) == AT_DEVICE && !still_runs(t, b))
+            status = at_fail(t->err, AT_DEVICE, "%s", why.text);
     }
     at_bench_free(b);
-    return status == AT_DEVICE ? status : AT_OK;
+    return status;
 }
 
 /* --- what an exact plan may take -------------------------------------------------------------- */
@@ -185,10 +195,7 @@ static at_status check_exact(const try *t, at_tried *c, bool *good)
     *good = made_for_every_batch(t, c);
     if (!*good || (c->variant->flags & (AT_ROWS_INDEPENDENT | AT_ROWS_WHEN_EXACT)))
         return AT_OK;
-    const at_bench_how how = { .variant = c->variant,
-                               .constants = call->constants,
-                               .exact = call->exact,
-                               .choice = c->choice };
+    const at_bench_how how = how_of(t, c);
     int64_t batch = at_rows_batch(call->op, call->args);
     const int64_t sizes[] = { batch > 2 ? batch : 2, 3 };
     for (size_t i = 0; i < AT_COUNT(sizes) && *good; i++) {

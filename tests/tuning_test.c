@@ -73,6 +73,7 @@ static const engine engines[] = {
     { "e12", FAST_US / 3, SCRATCH_MUCH, false, 64 },
     { "e13", FAST_US / 8, 0, false, 6 },
     { "e14", 3 * FAST_US, 0, false, 64 },
+    { "e15", 1, 0, false, 64 }, /* fails */
 };
 enum { ENGINES = (int)AT_COUNT(engines) };
 
@@ -104,6 +105,8 @@ static at_status run_library(const void *args, const at_prepared *p, const at_la
 {
     const at_planted_args *a = args;
     const engine *e = p->state;
+    if (e == &engines[ENGINES - 1])
+        return at_fail(l->err, AT_DEVICE, "the engine has no oil");
     scale(a, l, e->scratch);
     if (e->dependent && a->x.size[0] > 1) {
         int64_t last = at_rows(&a->x) - 1;
@@ -232,6 +235,8 @@ static void fast_takes_the_fastest(void **state)
     (void)state;
     at_trial *trial = tried(t, d, 8, false); /* e13 is not made for 8 samples */
     assert_int_equal(of(trial, "e11")->verdict, AT_VERDICT_KEPT);
+    assert_int_equal(of(trial, "e15")->verdict, AT_VERDICT_FAILED);
+    assert_non_null(strstr(of(trial, "e15")->why, "no oil"));
     assert_string_equal(trial->list[0].choice, "e10"); /* what an untuned plan takes */
     assert_string_equal(known(t, 8, false)->text, "e11");
     assert_string_equal(known(t, 8, false)->variant, "planted_library");
