@@ -1,5 +1,5 @@
-/* tune.c -- atelier tune ops: tries every variant and candidate of the ops at the models' shapes
- * and stores what is fastest here. */
+/* tune.c -- atelier tune ops, or a model: tries every variant and candidate of the ops at the
+ * models' shapes, or of each call that a model makes, and stores what is fastest here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,16 +7,21 @@
 #include "cli/command.h"
 #include "cli/device.h"
 #include "cli/json.h"
+#include "cli/planned.h"
 #include "cli/shapes.h"
 #include "cli/tuning.h"
 #include "engine/bench.h"
 #include "engine/clock.h"
+#include "engine/device_paper.h"
 #include "engine/machine.h"
 #include "engine/tuning_try.h"
 
 typedef struct options {
     at_device_options device;
+    const char *what;                                        /* "ops" or a model */
     const char *name, *op, *shape, *shapes, *dtype, *folder; /* name: of the device */
+    const char *size, *guidance;
+    int batch;
     double seconds, seconds_each;
     bool exact, fast, again, check_all, quick, json;
 } options;
@@ -24,8 +29,8 @@ typedef struct options {
 typedef struct session {
     const options *o;
     at_device *device;
-    at_error no_gpu; /* why there is none, if it should be said */
-    at_tuning *tuning;
+    at_error no_gpu;          /* why there is none, if it should be said */
+    at_tuning *tuning, *seen; /* seen: the calls of this run */
     char folder[AT_TUNING_FOLDER_MAX];
     at_dtype dtype;
     at_shapes shapes;
@@ -45,8 +50,13 @@ static at_parsed parse(options *o, int argc, char **argv)
           "one shape of OP, such as \"x=2,4096,640 w=640,640\"" },
         { "--shapes", AT_OPTION_TEXT, &o->shapes, 0, 0, "FILE",
           "the shapes of a file, a line \"OP SHAPE\" each, instead of the models'" },
+        { "--size", AT_OPTION_TEXT, &o->size, 0, 0, "WxH", "of a model's picture (1024)" },
+        { "--batch", AT_OPTION_INT, &o->batch, 1, AT_PLANNED_BATCH_MAX, "N",
+          "pictures at once, of a model (1)" },
+        { "--guidance", AT_OPTION_TEXT, &o->guidance, 0, 0, "yes|no",
+          "two rows for each picture, or one (yes)" },
         { "--dtype", AT_OPTION_TEXT, &o->dtype, 0, 0, "TYPE",
-          "f32, bf16 or f16; else the one that is faster here" },
+          "f32, bf16 or f16; else the one that is faster here, of a model bf16" },
         { "--exact", AT_OPTION_FLAG, &o->exact, 0, 0, NULL,
           "only for plans whose rows do not depend on the batch" },
         { "--fast", AT_OPTION_FLAG, &o->fast, 0, 0, NULL, "only for plans that are free to" },
@@ -66,26 +76,29 @@ static at_parsed parse(options *o, int argc, char **argv)
     };
     const at_usage usage = {
         "tune",
-        "Tries every way to compute the ops at the models' shapes, and stores the fastest.",
-        "ops",
+        "Tries every way to compute the ops at the models' shapes, or all calls of a model (sdxl,\n"
+        "sdxl-unet, sdxl-vae), and stores the fastest.",
+        "ops|MODEL",
         list,
         (int)AT_COUNT(list),
         "Choices hold for this device, driver, libraries and version of the kernels; when one of\n"
         "them changes, tuning begins anew. What is known already is not tried again.\n"
     };
-    const char *word;
-    at_parsed parsed = at_options_parse(&usage, argc, argv, &word, 1);
-    if (parsed != AT_PARSED)
-        return parsed;
-    if (word && !strcmp(word, "ops"))
-        return AT_PARSED;
-    fprintf(stderr, "atelier tune: what is tuned is named first: atelier tune ops%s%s%s\n",
-            word ? ", not '" : "", word ? word : "", word ? "'" : "");
-    return AT_PARSED_WRONG;
+    return at_options_parse_all(&usage, argc, argv, &o->what, 1);
+}
+
+static bool is_of_ops(const options *o)
+{
+    return !strcmp(o->what, "ops");
 }
 
 static at_status check_names(const options *o, at_error *err)
 {
+    if (!is_of_ops(o) && (o->op || o->shape || o->shapes || o->quick))
+        return at_fail(err, AT_INVALID,
+                       "--op, --shape, --shapes and --quick go with ops, not with %s", o->what);
+    if (is_of_ops(o) && (o->size || o->batch || o->guidance))
+        return at_fail(err, AT_INVALID, "--size, --batch and --guidance go with a model");
     if (o->op && !at_op_named(o->op))
         return at_fail(err, AT_NOT_FOUND, "there is no op '%s'", o->op);
     if (o->shape && !o->op)
@@ -222,8 +235,14 @@ static at_status store(session *s, double seconds, at_error *err)
 static at_status try_call(session *s, const at_tuning_call *call, const char *where,
                           const char *text, at_error *err)
 {
+    const at_choice nothing = { .variant = "any", .text = "any" };
     char key[AT_TUNING_KEY_MAX];
-    if (!s->o->again && at_tuning_key(call, key) && at_tuning_find(s->tuning, key)) {
+    if (!at_tuning_key(call, key) || at_tuning_find(s->seen, key))
+        return AT_OK;
+    at_status seen = at_tuning_put(s->seen, key, &nothing, err);
+    if (seen != AT_OK)
+        return seen;
+    if (!s->o->again && at_tuning_find(s->tuning, key)) {
         s->n_known++;
         return AT_OK;
     }
@@ -244,25 +263,45 @@ static at_status try_call(session *s, const at_tuning_call *call, const char *wh
     return store(s, often, err);
 }
 
-static at_status try_shape(session *s, const at_op *op, const char *where, const char *text,
-                           at_error *err)
+/* For both kinds of plans, but for the one that is not wanted. */
+static at_status try_both(session *s, at_tuning_call call, const char *where, const char *text,
+                          at_error *err)
 {
-    _Alignas(16) unsigned char args[AT_ARGS_MAX];
-    at_cost cost;
-    at_status status = at_bench_check(s->device, op, text, s->dtype, &cost, err);
-    if (status == AT_OK)
-        status = at_bench_describe(op, text, s->dtype, args, err);
-    if (status != AT_OK || (s->o->quick && !soon_done(cost)))
-        return status;
+    at_status status = AT_OK;
     for (int exact = 0; exact < 2 && status == AT_OK; exact++) {
-        const at_tuning_call call = { op, args, at_bench_constants(op), exact };
+        call.exact = exact;
         if (!(exact ? s->o->fast : s->o->exact))
             status = try_call(s, &call, where, text, err);
     }
     return status;
 }
 
-/* A shape that cannot be tried is told, and the others are. */
+static at_status try_shape(session *s, const at_op *op, const char *where, const char *text,
+                           at_error *err)
+{
+    _Alignas(16) unsigned char args[AT_ARGS_MAX];
+    const at_tuning_call call = { op, args, at_bench_constants(op), false };
+    at_cost cost;
+    at_status status = at_bench_check(s->device, op, text, s->dtype, &cost, err);
+    if (status == AT_OK)
+        status = at_bench_describe(op, text, s->dtype, args, err);
+    if (status != AT_OK || (s->o->quick && !soon_done(cost)))
+        return status;
+    return try_both(s, call, where, text, err);
+}
+
+/* Whether what failed is told, and the rest is tried. */
+static bool goes_on(session *s, at_status status, const at_error *err)
+{
+    if (status == AT_OK)
+        return true;
+    if (status == AT_DEVICE || status == AT_IO)
+        return false;
+    s->n_failed++;
+    at_unable("tune", err);
+    return true;
+}
+
 static at_status try_shapes(session *s, at_error *err)
 {
     const at_bench_shape *shape;
@@ -275,15 +314,69 @@ static at_status try_shapes(session *s, at_error *err)
             continue;
         n++;
         at_status status = try_shape(s, at_op_named(shape->op), shape->where, shape->text, err);
-        if (status == AT_DEVICE || status == AT_IO)
+        if (!goes_on(s, status, err))
             return status;
-        s->n_failed += status != AT_OK;
-        if (status != AT_OK)
-            at_unable("tune", err);
     }
     return n ? AT_OK
              : at_fail(err, AT_NOT_FOUND, "there is no shape of %s: give one with --shape",
                        o->op ? o->op : "any op");
+}
+
+/* --- a model's calls -------------------------------------------------------------------------- */
+
+static at_status try_node(session *s, const at_graph *g, const at_node *node, at_error *err)
+{
+    at_tuning_call call = { node->op, node->args, 0, false };
+    char text[256];
+    for (int i = 0; i < node->op->n_operands; i++) {
+        const at_view *v = at_operand_in(node->op, node->args, i);
+        if (at_has(v) && node->op->operands[i].role == AT_IN && at_graph_tensor(g, v->tag)->param)
+            call.constants |= 1u << i;
+    }
+    at_args_print(node->op, node->args, text, sizeof text);
+    return try_both(s, call, node->scope ? node->scope : "", text, err);
+}
+
+static at_status try_graph(session *s, at_graph *g, at_error *err)
+{
+    for (int i = 0; i < at_graph_nodes(g); i++) {
+        at_status status = try_node(s, g, at_graph_node(g, i), err);
+        if (!goes_on(s, status, err))
+            return status;
+    }
+    return AT_OK;
+}
+
+static at_status read_request(const options *o, at_planned_request *r, at_error *err)
+{
+    at_planned_words w = at_planned_usual;
+    w.model = o->what;
+    w.size = o->size ? o->size : w.size;
+    w.guidance = o->guidance ? o->guidance : w.guidance;
+    w.dtype = o->dtype ? o->dtype : w.dtype;
+    w.batch = o->batch ? o->batch : w.batch;
+    return at_planned_read(r, &w, err);
+}
+
+/* The model is described on paper: its weights need no memory, only the call that is tried does. */
+static at_status try_model(session *s, at_error *err)
+{
+    const size_t any_weights = (size_t)1 << 40;
+    at_planned_request request;
+    at_planned planned = { 0 };
+    at_device *paper = NULL;
+    at_status status = read_request(s->o, &request, err);
+    if (status == AT_OK)
+        status =
+            at_device_open_paper(&paper, s->device->api->name, &s->device->caps, any_weights, err);
+    if (status == AT_OK)
+        status = at_planned_describe(&planned, &request, paper, err);
+    for (int i = 0; i < planned.n_parts && status == AT_OK; i++)
+        if (planned.parts[i].graph)
+            status = try_graph(s, planned.parts[i].graph, err);
+    at_planned_free(&planned);
+    at_device_close(paper);
+    return status;
 }
 
 /* Threads and an instruction set are the cpu's. */
@@ -298,7 +391,10 @@ static at_status begin(session *s, at_error *err)
 {
     const options *o = s->o;
     at_tuned_for machine;
+    at_planned_request request = { .dtype = AT_NONE };
     at_status status = check_names(o, err);
+    if (status == AT_OK && !is_of_ops(o))
+        status = read_request(o, &request, err);
     if (status == AT_OK)
         status = at_tuning_folder(o->folder, s->folder, err);
     if (status == AT_OK)
@@ -310,6 +406,8 @@ static at_status begin(session *s, at_error *err)
     if (status == AT_OK)
         status = at_tuned_for_device(s->device, &machine, err);
     if (status == AT_OK)
+        status = at_tuning_new(&s->seen, &machine, err);
+    if (status == AT_OK)
         status = at_tuning_folder_make(s->folder, err);
     if (status != AT_OK)
         return status;
@@ -318,7 +416,9 @@ static at_status begin(session *s, at_error *err)
                                           .check_all = o->check_all };
     at_tuning_set(s->tuning, &settings);
     s->stored = at_clock_seconds();
-    s->dtype = o->dtype ? at_dtype_named(o->dtype) : at_device_default_dtype(s->device);
+    s->dtype = !is_of_ops(o) ? request.dtype
+               : o->dtype    ? at_dtype_named(o->dtype)
+                             : at_device_default_dtype(s->device);
     if (*s->no_gpu.text)
         fprintf(stderr, "atelier tune: on the cpu: %s\n", s->no_gpu.text);
     if (o->json)
@@ -334,7 +434,7 @@ static at_status run(session *s, at_error *err)
     at_status status = begin(s, err);
     if (status != AT_OK)
         return status;
-    status = try_shapes(s, err);
+    status = is_of_ops(s->o) ? try_shapes(s, err) : try_model(s, err);
     at_status stored = s->n_tried ? store(s, 0, &not_stored) : AT_OK;
     if (status == AT_OK && stored != AT_OK)
         status = at_fail(err, stored, "%s", not_stored.text);
@@ -359,6 +459,7 @@ int at_command_tune(int argc, char **argv)
     int failed = s->n_failed;
     at_json_writer_free(&s->json);
     at_tuning_free(s->tuning);
+    at_tuning_free(s->seen);
     at_shapes_free(&s->shapes);
     at_device_close(s->device);
     free(s);

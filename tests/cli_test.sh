@@ -230,8 +230,11 @@ fi
 # --- tune --------------------------------------------------------------------------------------------
 choices=$scratch/cache/choices
 tuned=(--op linear --shape "x=2,9,64 w=48,64 bias=48" --dtype f32 --threads 1 --seconds-each 0.001)
-refused "tune ops" tune
-refused "tune ops" tune nonsense
+refused "expected ops|MODEL" tune
+refused "there is no model 'nonsense'" tune nonsense
+refused "go with ops" tune sdxl-vae --op linear
+refused "go with a model" tune ops --size 64
+refused "--size" tune sdxl-vae --size 63
 refused "there is no op 'nonsense'" tune ops --op nonsense
 refused "--shape goes with --op" tune ops --shape "x=2,2 kind=silu"
 refused "opposite" tune ops --exact --fast
@@ -252,6 +255,11 @@ says out "1 tried"
 expect 0 tune ops --op unary --shape "x=3,64 kind=silu" --threads 1 --isa plain --folder "$scratch/other"
 says out "2 with one candidate only"
 [ -z "$(ls "$scratch/other")" ] || fail "$what: stored a file of nothing"
+model=(sdxl-vae --size 64 --threads 1 --fast --seconds 0.001 --seconds-each 0.001 --folder "$scratch/vae")
+expect 0 tune "${model[@]}"
+says out "1 tried, 0 known already"
+expect 0 tune "${model[@]}" --json
+is_json 'd["tried"] == 1 and d["known"] == 1 and d["left"] > 5 and d["results"][0]["where"]'
 XDG_CACHE_HOME=$scratch/cache2 expect 0 tune ops "${tuned[@]}" --fast
 [ -n "$(find "$scratch/cache2/atelier" -name '*-threads-1-*.tuning')" ] || fail "$what: nothing in the user's cache"
 file=$(echo "$choices"/*-threads-1-*.tuning)
