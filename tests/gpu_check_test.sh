@@ -122,6 +122,23 @@ tail -1 "$folder/cut/state" | grep -q '"running"' || fail "$what: its step is no
 rm "$HANGS"
 expect 0 "checkop      done" "${dry[@]}" checkop --resume
 
+# On a GPU every op is a process of its own: one that is wrong and one that crashes are told, by name.
+cat >"$fake/checkop_cuda" <<'END'
+#!/bin/sh
+case $1 in
+ema) echo "FAIL ema_cuda [x=1] planted"; echo "checkop: 3 passed, 1 failed"; exit 1 ;;
+lion) kill -SEGV $$ ;;
+*) echo "checkop: 2 passed, 0 failed" ;;
+esac
+END
+real=("$check" --programs "$fake" --out "$folder/real" --steps)
+expect 1 "2 of $(grep -c '^AT_OP' "$root/kernels/ops.def") ops: lion: ended by signal 11" "${real[@]}" checkop
+says "$said" "ema: ema_cuda [x=1] planted"
+if ! python3 -c 'import ctypes; ctypes.CDLL("libcuda.so.1")' 2>/dev/null; then
+    expect 2 "there is no GPU to check" "${real[@]}" machine,conformance --resume
+    ! grep -q conformance "$folder/real/state" || fail "$what: it went on"
+fi
+
 what="runner.py"
 tests=$((tests + 1))
 is_true "$folder" <<'END'
@@ -163,9 +180,9 @@ assert steps.read_results(whole[:-2])["results"] == rows and steps.read_results(
 assert steps.read_results(whole[:whole.index("[{") + 1]) is None and steps.read_results("") is None
 END
 dry=("$check" --dry-run --programs "$fake" --out "$folder/large" --steps)
-expect 0 "all of 1" "${dry[@]}" checkop
+expect 0 "all of 1" "${dry[@]}" conformance
 truncate -s 17M "$folder/large/tuning"
-expect 1 "bytes, at most 16777216 are allowed" "${dry[@]}" checkop --resume
+expect 1 "bytes, at most 16777216 are allowed" "${dry[@]}" conformance --resume
 
 # --- the page ----------------------------------------------------------------------------------------
 what="table.py"

@@ -7,6 +7,7 @@ torch's beside them, tuning and the times after it, and what the card's own tool
 import hashlib
 import json
 import os
+import queue
 import re
 import shutil
 import tarfile
@@ -251,10 +252,19 @@ def emulated(check):
 
 def check_ops(check, ops, *words):
     """checkop_cuda for every op in a process of its own: a fault on the GPU ends one op's checks, not all."""
-    def one(op):
-        return op, check.program("checkop_cuda", op, *words, seconds=180, OMP_NUM_THREADS="4")
+    cores = sorted(os.sched_getaffinity(0))
+    workers = max(1, min(4, len(cores) // 4))
+    shares = queue.SimpleQueue()  # of the cores, so that one op's threads do not wait for another's
+    for i in range(workers):
+        shares.put(",".join(str(core) for core in cores[i::workers]))
 
-    workers = max(1, min(4, (os.cpu_count() or 1) // 4))
+    def one(op):
+        share = shares.get()
+        pinned = ["taskset", "-c", share] if shutil.which("taskset") else []
+        result = check.run([*pinned, check.programs["checkop_cuda"], op, *words], seconds=120)
+        shares.put(share)
+        return op, result
+
     with ThreadPoolExecutor(workers) as pool:
         results = list(pool.map(one, ops))
     wrong = []
@@ -411,7 +421,7 @@ def pictures(check, tuned):
         said = check.must_lack_gpu(check.program("atelier", "profile", "sdxl", "--device", "cuda"),
                                    "atelier profile")
         words = ("sdxl-vae", "--device", "cpu", "--size", "8", "--dtype", "f32")
-        return said if tuned else said + "; on the processor: " + profile(check, "the processor", words, 120)
+        return said if tuned else said + "; on the processor: " + profile(check, "sdxl-vae, 8x8, no GPU", words, 120)
     words = ["sdxl", "--device", "cuda"]
     if not tuned:
         name, more, seconds = PICTURES[0]
@@ -502,20 +512,21 @@ def sanitizer(check):
     path = find_tool("compute-sanitizer")
     if check.dry:
         return last_line(check.must(check.run([path, "--version"], seconds=30), "compute-sanitizer"))
-    wrong = []
+    wrong, done, late = [], [], []
     runs = [("memcheck", op) for op in ("linear", "conv2d", "attention", "group_norm")]
     runs += [("racecheck", "linear"), ("racecheck", "layer_norm"), ("initcheck", "softmax")]
     for tool, op in runs:
         result = check.run([path, "--tool", tool, "--error-exitcode", "9", "--print-limit", "5",
-                            check.programs["checkop_cuda"], op, "--brief", "--dtype", "bf16"], seconds=40)
+                            check.programs["checkop_cuda"], op, "--brief", "--dtype", "bf16"], seconds=20)
         if "Device not supported" in result.output + result.errors:
             raise Absent("compute-sanitizer does not support this device")
+        (late if result.timed_out else done).append(f"{tool} {op}")
         if result.status != 0 and not result.timed_out:
             errors = re.search(r"^=+ ((?!COMPUTE|Target).*)$", result.output, re.M)
             wrong.append(f"{tool} {op}: {errors.group(1) if errors else last_line(result)}")
     if wrong:
         raise Failed("; ".join(wrong))
-    return ", ".join(f"{tool} {op}" for tool, op in runs)
+    return (", ".join(done) or "nothing") + (f"; not to their end: {', '.join(late)}" if late else "")
 
 
 NCU_METRICS = ("gpu__time_duration.sum", "sm__throughput.avg.pct_of_peak_sustained_elapsed",
@@ -529,15 +540,15 @@ NCU_ROWS = (("linear", "x=2,1024,1280 w=10240,1280 bias=10240"),
 
 
 def counters(check):
-    """What ncu reads of the kernels that take longest; the clocks stay as they are."""
+    """What ncu reads of the kernels that take longest, run once for the values: a benchmark would first measure
+    the card's peaks. The clocks stay as they are."""
     path = find_tool("ncu")
     if check.dry:
         return last_line(check.must(check.run([path, "--version"], seconds=30), "ncu"))
     for op, shape in NCU_ROWS:
-        result = check.run([path, "--clock-control", "none", "--target-processes", "all", "--launch-count", "6",
-                            "--kernel-name-base", "demangled", "--metrics", ",".join(NCU_METRICS),
-                            check.programs["atelier"], "bench", "ops", "--device", "cuda", "--dtype", "bf16",
-                            "--op", op, "--shape", shape, "--seconds", "0.001"], seconds=25)
+        result = check.run([path, "--clock-control", "none", "--launch-count", "8", "--kernel-name-base",
+                            "demangled", "--metrics", ",".join(NCU_METRICS), check.programs["checkop_cuda"],
+                            op, "--large", "--case", shape, "--dtype", "bf16"], seconds=20)
         if "Failed to initialize" in result.output + result.errors or "ERR_NVGPUCTRPERM" in result.output:
             raise Absent(f"ncu cannot read the counters here: {last_line(result)}")
         check.must(result, f"ncu, {op}")
