@@ -264,7 +264,9 @@ static at_status begin(session *s, at_error *err)
         fprintf(stderr, "atelier profile: on the cpu: %s\n", s->no_gpu.text);
     if (status == AT_OK && o->tuning)
         status = at_tuning_open(&s->tuning, "profile", s->device, o->tuning, err);
-    if (status == AT_OK)
+    if (status == AT_OK && o->json) /* the name; shares are in the words only */
+        at_machine_look(s->device, &s->machine);
+    else if (status == AT_OK)
         status = at_machine_measure(s->device, 0, &s->machine, err);
     if (status == AT_OK)
         status = at_planned_describe(&s->planned, &request, s->device, err);

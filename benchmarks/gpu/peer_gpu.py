@@ -660,9 +660,16 @@ def time_rows(rows, clock, options):
         except Exception as error:  # one bad row must not end the table
             answer = {"skip": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
         document["results"].append({**row, **answer})
+        save(document, options.out)  # whoever ends this program keeps what it has
         said = f"{answer['us']:.1f} us, {answer['how']}" if "us" in answer else f"skipped: {answer['skip']}"
         print(f"{row['op']} {row['shape']}: {said}", flush=True)
     return document
+
+
+def save(document, path):
+    draft = Path(path).with_suffix(".part")
+    draft.write_text(json.dumps(document, indent=1) + "\n")
+    os.replace(draft, path)
 
 
 def main():
@@ -674,10 +681,7 @@ def main():
     clock = (GpuClock if options.device == "cuda" else CpuClock)(options.seconds)
     settings()
     with torch.no_grad():
-        document = time_rows(rows, clock, options)
-    draft = Path(options.out).with_suffix(".part")
-    draft.write_text(json.dumps(document, indent=1) + "\n")
-    os.replace(draft, options.out)
+        save(time_rows(rows, clock, options), options.out)
     return 0
 
 

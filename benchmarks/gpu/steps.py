@@ -19,7 +19,7 @@ import runner
 import table
 from runner import ALWAYS, DRY, NAMED, Absent, Failed, NoGpu, Step
 
-PROGRAMS = ("atelier", "checkop_cuda", "device_conformance")
+PROGRAMS = ("atelier", "checkop_cuda", "block_cuda", "device_conformance")
 NO_GPU = re.compile(r"no NVIDIA driver|finds no device|no CUDA device|driver version is insufficient")
 KNOWN = (runner.STATE, runner.RUNNING, runner.LOGS, runner.DRAFT, "summary.md", "machine.txt", "ops.json",
          "torch.json")
@@ -37,15 +37,13 @@ class Check:
         self.out = Path(options.out).resolve()
         self.programs = self.find_programs(options.programs)
         self.python = options.python
-        self.scratch = Path(tempfile.mkdtemp(prefix="gpu-check-"))
+        self.folder = tempfile.TemporaryDirectory(prefix="gpu-check-")
+        self.scratch = Path(self.folder.name)
         self.limit = 0.0
         self.environment = dict(os.environ)
         if self.dry:
             self.environment["CUDA_VISIBLE_DEVICES"] = ""  # the same words on every machine
         self.add_libraries()
-
-    def __del__(self):
-        shutil.rmtree(self.scratch, ignore_errors=True)
 
     # --- programs -----------------------------------------------------------------------------------
 
@@ -286,6 +284,17 @@ def small(check):
     return check_ops(check, ops_of(check.root))
 
 
+def block(check):
+    """A diffusion block trained and drawn by plans: captured, replayed, in any batch."""
+    result = check.program("block_cuda")
+    if check.dry:
+        return check.must_lack_gpu(result, "block_cuda")
+    wrong = [line for line in result.output.splitlines() if line.startswith("FAIL")]
+    if wrong:
+        raise Failed("; ".join(wrong[:3]))
+    return last_line(check.must(result, "block_cuda"))
+
+
 def large(check):
     """At the models' shapes: every variant against the naive one, or the processor's."""
     if check.dry:
@@ -385,9 +394,12 @@ def torch(check):
                         "--limit", str(int(max(10, runner.left_until(check.limit) - 15)))])
     if result.status == 3:
         raise Absent(last_line(result))
-    check.must(result, "torch")
-    document = json.loads((check.scratch / "torch.json").read_text())
+    try:
+        document = json.loads((check.scratch / "torch.json").read_text())
+    except FileNotFoundError:
+        raise Failed(f"torch has timed nothing: {last_line(result)}") from None
     check.write_json("torch.json", document)
+    check.must(result, "torch")
     timed = sum("us" in row for row in document["results"])
     return f"torch {document['torch']}: {timed} of {len(rows)} rows timed"
 
@@ -560,17 +572,18 @@ STEPS = [
     Step("build", 1, 400, NAMED, build, "with --build: the programs, compiled here"),
     Step("conformance", 1, 40, ALWAYS, conformance, "instructions and memory, as the emulator understands them"),
     Step("emulated", 1, 130, DRY, emulated, "only --dry-run: the twins on the processor"),
-    Step("checkop", 1, 180, ALWAYS, small, "every variant of every op against the processor, small"),
-    Step("large", 1, 170, ALWAYS, large, "the same at the models' shapes, against the naive variants"),
+    Step("checkop", 1, 170, ALWAYS, small, "every variant of every op against the processor, small"),
+    Step("block", 1, 40, ALWAYS, block, "a diffusion block trained and drawn: plans, capture, replay"),
+    Step("large", 1, 150, ALWAYS, large, "the same at the models' shapes, against the naive variants"),
     Step("bench", 2, 130, ALWAYS, bench, "every op at the models' shapes"),
-    Step("batched", 2, 110, ALWAYS, batched, "what speed is promised for: batch 8, large parts"),
+    Step("batched", 2, 100, ALWAYS, batched, "what speed is promised for: batch 8, large parts"),
     Step("torch", 2, 200, ALWAYS, torch, "torch beside each of them"),
     Step("pictures", 2, 60, ALWAYS, lambda check: pictures(check, False), "a whole picture, untuned"),
     Step("tune-exact", 3, 120, ALWAYS, lambda check: tune(check, "exact", 85), "choices of exact plans"),
     Step("tune-fast", 3, 80, ALWAYS, lambda check: tune(check, "fast", 55), "choices of fast plans"),
     Step("exact", 3, 70, ALWAYS, lambda check: bench_tuned(check, "exact"), "every op again, as an exact plan"),
     Step("fast", 3, 70, ALWAYS, lambda check: bench_tuned(check, "fast"), "and as one that is free"),
-    Step("tuned", 3, 110, ALWAYS, lambda check: pictures(check, True), "whole pictures, by those choices"),
-    Step("sanitizer", 3, 50, ALWAYS, sanitizer, "compute-sanitizer over a few ops"),
+    Step("tuned", 3, 105, ALWAYS, lambda check: pictures(check, True), "whole pictures, by those choices"),
+    Step("sanitizer", 3, 45, ALWAYS, sanitizer, "compute-sanitizer over a few ops"),
     Step("ncu", 3, 40, ALWAYS, counters, "hardware counters of a few kernels"),
 ]
