@@ -4,7 +4,7 @@
 #define AT_KERNELS_ATTENTION_CUDNN_H
 
 #include "kernels/attention.h"
-#include "kernels/cudnn_graph.h"
+#include "kernels/cudnn_plans.h"
 
 at_cudnn_describe_fn at_attention_cudnn_describe, at_attention_bwd_cudnn_describe;
 

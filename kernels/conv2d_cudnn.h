@@ -3,7 +3,7 @@
 #define AT_KERNELS_CONV2D_CUDNN_H
 
 #include "kernels/conv2d_packing.h"
-#include "kernels/cudnn_graph.h"
+#include "kernels/cudnn_plans.h"
 
 /* --- graphs, for the variants and for whoever asks the library about them --------------------- */
 

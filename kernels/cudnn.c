@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "kernels/cudnn_plans.h"
 #include "kernels/symbols.h"
 
 static const at_symbol calls[] = {
@@ -19,10 +20,11 @@ at_status at_cudnn_bind(at_cudnn *out, void *library, at_error *err)
     if (missing)
         return at_fail(err, AT_UNSUPPORTED, "cuDNN is too old: it has no %s", missing);
     out->version = out->get_version();
-    return out->version >= AT_CUDNN_VERSION_MIN
-               ? AT_OK
-               : at_fail(err, AT_UNSUPPORTED, "cuDNN is too old: version %zu, and %d is needed",
-                         out->version, AT_CUDNN_VERSION_MIN);
+    if (out->version < AT_CUDNN_VERSION_MIN)
+        return at_fail(err, AT_UNSUPPORTED, "cuDNN is too old: version %zu, and %d is needed",
+                       out->version, AT_CUDNN_VERSION_MIN);
+    out->plans = at_cudnn_plans_new();
+    return out->plans ? AT_OK : at_fail(err, AT_NO_MEMORY, "no memory for plans of cuDNN");
 }
 
 at_status at_cudnn_open(at_cudnn *out, void *library, void *stream, at_error *err)
@@ -52,6 +54,7 @@ at_status at_cudnn_imagine(at_cudnn *c, const char *properties, at_error *err)
 
 void at_cudnn_close(at_cudnn *c)
 {
+    at_cudnn_plans_free(c->plans);
     if (c->imagined)
         c->unmake(c->imagined);
     if (c->handle)

@@ -19,12 +19,15 @@ enum {
 #undef AT_CUDNN_VALUE
 };
 
+typedef struct at_cudnn_plans at_cudnn_plans;
+
 /* The first version whose graphs are those that we build. */
 enum { AT_CUDNN_VERSION_MIN = 90000 };
 
 typedef struct at_cudnn {
     size_t version; /* 91900 for 9.19.0 */
     at_cudnn_handle handle;
+    at_cudnn_plans *plans;        /* that variants made, kernels/cudnn_plans.h */
     at_cudnn_descriptor imagined; /* without a handle: the properties of the GPU */
 #define AT_CUDNN_VALUE(NAME, value)
 #define AT_CUDNN_CALL(returns, name, symbol, args) returns(*name) args;

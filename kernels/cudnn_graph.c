@@ -38,11 +38,31 @@ static bool keep(at_cudnn_graph *g, at_cudnn_descriptor d)
     return true;
 }
 
+/* Until it is finished, a graph writes down what is said of it: equal texts are equal graphs. */
+static void note(at_cudnn_graph *g, const void *what, size_t bytes)
+{
+    if (g->graph || g->status != AT_OK)
+        return;
+    if (g->text_bytes + bytes > g->text_max) {
+        size_t most = 2 * (g->text_bytes + bytes) + 1024;
+        unsigned char *text = realloc(g->text, most);
+        if (!text) {
+            g->status = at_fail(g->err, AT_NO_MEMORY, "no memory for a graph of %zu bytes", most);
+            return;
+        }
+        g->text = text;
+        g->text_max = most;
+    }
+    memcpy(g->text + g->text_bytes, what, bytes);
+    g->text_bytes += bytes;
+}
+
 static at_cudnn_descriptor make(at_cudnn_graph *g, at_cudnn_kind kind)
 {
     at_cudnn_descriptor d = NULL;
     if (g->status != AT_OK || !good(g, g->library->make(kind, &d), "making a descriptor"))
         return NULL;
+    note(g, &kind, sizeof kind);
     return keep(g, d) ? d : NULL;
 }
 
@@ -53,12 +73,46 @@ static void drop(at_cudnn_graph *g, int n)
         g->library->unmake(g->owned[--g->n_owned]);
 }
 
+static size_t bytes_of(at_cudnn_type type)
+{
+    switch (type) {
+    case AT_CUDNN_TYPE_BOOLEAN: return sizeof(bool);
+    case AT_CUDNN_TYPE_INT64: return sizeof(int64_t);
+    case AT_CUDNN_TYPE_FLOAT: return sizeof(float);
+    default: return sizeof(int); /* enumerations */
+    }
+}
+
+/* A descriptor as text: when it was made. */
+static void note_descriptor(at_cudnn_graph *g, at_cudnn_descriptor d)
+{
+    int i = g->n_owned - 1;
+    while (i >= 0 && g->owned[i] != d)
+        i--;
+    note(g, &i, sizeof i);
+}
+
+static void note_attribute(at_cudnn_graph *g, at_cudnn_descriptor d, at_cudnn_attribute name,
+                           at_cudnn_type type, int64_t n, const void *values)
+{
+    if (type == AT_CUDNN_TYPE_HANDLE)
+        return;
+    note_descriptor(g, d);
+    note(g, &name, sizeof name);
+    note(g, &n, sizeof n);
+    if (type != AT_CUDNN_TYPE_BACKEND_DESCRIPTOR)
+        note(g, values, (size_t)n * bytes_of(type));
+    for (int64_t i = 0; i < n && type == AT_CUDNN_TYPE_BACKEND_DESCRIPTOR; i++)
+        note_descriptor(g, ((const at_cudnn_descriptor *)values)[i]);
+}
+
 static void set(at_cudnn_graph *g, at_cudnn_descriptor d, at_cudnn_attribute name,
                 at_cudnn_type type, int64_t n, const void *values)
 {
     char doing[48];
     if (g->status != AT_OK)
         return;
+    note_attribute(g, d, name, type, n, values);
     snprintf(doing, sizeof doing, "setting attribute %d", name);
     good(g, g->library->set(d, name, type, n, values), doing);
 }
@@ -110,6 +164,7 @@ void at_cudnn_graph_free(at_cudnn_graph *g)
 {
     drop(g, 0);
     free(g->owned);
+    free(g->text);
     *g = (at_cudnn_graph){ 0 };
 }
 
@@ -307,6 +362,7 @@ void at_cudnn_add_sdpa(at_cudnn_graph *g, const at_cudnn_sdpa *s)
 at_status at_cudnn_graph_end(at_cudnn_graph *g)
 {
     const at_cudnn *c = g->library;
+    size_t said = g->text_bytes;
     at_cudnn_descriptor d = make(g, AT_CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     if (c->handle)
         set(g, d, AT_CUDNN_ATTR_OPERATIONGRAPH_HANDLE, AT_CUDNN_TYPE_HANDLE, 1, &c->handle);
@@ -314,6 +370,7 @@ at_status at_cudnn_graph_end(at_cudnn_graph *g)
         g->operations);
     if (finish(g, d, "making a graph"))
         g->graph = d;
+    g->text_bytes = said;
     return g->status;
 }
 
@@ -582,10 +639,9 @@ static at_cudnn_status fill_pack(const at_cudnn *c, at_cudnn_descriptor pack,
     return status == AT_CUDNN_STATUS_SUCCESS ? c->finalize(pack) : status;
 }
 
-at_status at_cudnn_run(const at_cudnn_graph *g, const at_cudnn_binding *bindings, int n,
-                       void *workspace, const at_launch *l)
+at_status at_cudnn_run(const at_cudnn *c, at_cudnn_descriptor plan,
+                       const at_cudnn_binding *bindings, int n, void *workspace, const at_launch *l)
 {
-    const at_cudnn *c = g->library;
     at_cudnn_descriptor pack = NULL;
     AT_ASSERT(n <= BINDINGS_MAX, "%d tensors, at most %d", n, BINDINGS_MAX);
     for (int i = 0; i < n; i++)
@@ -602,103 +658,8 @@ at_status at_cudnn_run(const at_cudnn_graph *g, const at_cudnn_binding *bindings
         status = at_cudnn_check(c, fill_pack(c, pack, bindings, n, workspace), l->err,
                                 "naming the tensors");
     if (status == AT_OK)
-        status = at_cudnn_check(c, c->execute(c->handle, g->plan, pack), l->err, "running a plan");
+        status = at_cudnn_check(c, c->execute(c->handle, plan, pack), l->err, "running a plan");
     if (pack)
         c->unmake(pack);
     return status;
-}
-
-/* --- what every variant does ------------------------------------------------------------------ */
-
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
-/* Candidate 0 is the first of the list that can be made, the others are themselves or nothing. */
-static at_status plan_candidate(at_cudnn_graph *g, int candidate, at_prepared *out)
-{
-    at_cudnn_engines *e = malloc(sizeof *e);
-    if (!e)
-        return at_fail(g->err, AT_NO_MEMORY, "no memory for a list of engines");
-    at_status status = at_cudnn_engines_of(g, AT_WORKSPACE_MAX, e);
-    if (status == AT_OK) {
-        status = at_fail(g->err, AT_UNSUPPORTED, "cuDNN %zu has no engine for this, of %d offered",
-                         g->library->version, e->offered);
-        for (int i = candidate; i < e->n && status == AT_UNSUPPORTED; i++) {
-            status = at_cudnn_plan(g, e->list[i].choice, AT_WORKSPACE_MAX);
-            if (status == AT_OK)
-                snprintf(out->choice, sizeof out->choice, "%s", e->list[i].choice);
-            if (candidate > 0)
-                break;
-        }
-    }
-    free(e);
-    return status;
-}
-
-at_status at_cudnn_prepare(at_cudnn_describe_fn *describe, const void *args,
-                           const at_prepare_in *in, at_prepared *out, at_error *err)
-{
-    at_cudnn_state *s = malloc(sizeof *s);
-    if (!s)
-        return at_fail(err, AT_NO_MEMORY, "no memory for a prepared graph");
-    at_cudnn_graph *g = &s->graph;
-    at_cudnn_graph_begin(g, in->caps->cudnn, err);
-    describe(g, args);
-    at_status status = at_cudnn_graph_end(g);
-    if (status == AT_OK && in->choice) {
-        status = at_cudnn_plan(g, in->choice, AT_WORKSPACE_MAX);
-        snprintf(out->choice, sizeof out->choice, "%s", in->choice);
-    } else if (status == AT_OK) {
-        status = plan_candidate(g, in->candidate, out);
-    }
-    if (status != AT_OK) {
-        at_cudnn_graph_free(g);
-        free(s);
-        return status;
-    }
-    g->err = NULL;
-    s->workspace_offset = round_up(out->scratch_bytes, AT_CUDNN_REGION);
-    if (g->workspace)
-        out->scratch_bytes = s->workspace_offset + g->workspace + AT_CUDNN_REGION;
-    out->state = s;
-    return AT_OK;
-}
-
-int at_cudnn_candidates(at_cudnn_describe_fn *describe, const void *args, const at_caps *caps)
-{
-    at_cudnn_engines *e = malloc(sizeof *e);
-    at_cudnn_graph g;
-    int n = 0;
-    at_cudnn_graph_begin(&g, caps->cudnn, NULL);
-    describe(&g, args);
-    if (e && at_cudnn_graph_end(&g) == AT_OK &&
-        at_cudnn_engines_of(&g, AT_WORKSPACE_MAX, e) == AT_OK)
-        n = e->n < AT_CUDNN_CANDIDATES_MAX ? e->n : AT_CUDNN_CANDIDATES_MAX;
-    at_cudnn_graph_free(&g);
-    free(e);
-    return n;
-}
-
-void at_cudnn_release(at_prepared *p)
-{
-    at_cudnn_state *s = p->state;
-    if (!s)
-        return;
-    at_cudnn_graph_free(&s->graph);
-    free(s);
-    p->state = NULL;
-}
-
-at_status at_cudnn_execute(const at_prepared *p, const at_cudnn_binding *bindings, int n,
-                           const at_launch *l)
-{
-    const at_cudnn_state *s = p->state;
-    char *workspace = NULL;
-    if (s->graph.workspace) {
-        size_t at = (size_t)(uintptr_t)l->scratch + s->workspace_offset;
-        workspace = (char *)l->scratch + s->workspace_offset + (round_up(at, AT_CUDNN_REGION) - at);
-    }
-    return at_cudnn_run(&s->graph, bindings, n, workspace, l);
 }

@@ -31,10 +31,13 @@ typedef struct at_cudnn_graph {
     int n_owned, owned_max;
     at_cudnn_descriptor operations[AT_CUDNN_OPERATIONS_MAX];
     int n_operations;
-    int64_t ids;    /* given to virtual tensors so far */
-    uint32_t never; /* engines with one of these notes are not offered */
-    at_cudnn_descriptor graph, plan;
-    size_t workspace; /* bytes that the plan wants */
+    int64_t ids;         /* given to virtual tensors so far */
+    uint32_t never;      /* engines with one of these notes are not offered */
+    unsigned char *text; /* (text_bytes) all that was said before the end: an equal text is an */
+    size_t text_bytes, text_max; /* equal graph */
+    at_cudnn_descriptor graph;
+    at_cudnn_descriptor plan; /* the last that was made */
+    size_t workspace;         /* bytes that it wants */
 } at_cudnn_graph;
 
 void at_cudnn_graph_begin(at_cudnn_graph *g, const at_cudnn *library, at_error *err);
@@ -118,8 +121,8 @@ typedef struct at_cudnn_engines {
 
 /* Those that want at most 'most' bytes of workspace. */
 at_status at_cudnn_engines_of(at_cudnn_graph *g, size_t most, at_cudnn_engines *out);
-/* Makes g->plan; once a graph. AT_UNSUPPORTED if the library cannot, or not within 'most' bytes of
- * workspace. After a failure the graph may be asked for another. */
+/* Makes g->plan; plans that were made before stay good. AT_UNSUPPORTED if the library cannot, or
+ * not within 'most' bytes of workspace. After a failure the graph may be asked for another. */
 at_status at_cudnn_plan(at_cudnn_graph *g, const char *choice, size_t most);
 
 /* What a tensor's id means for a run. */
@@ -130,27 +133,8 @@ typedef struct at_cudnn_binding {
 
 /* Enqueues the plan. The library takes a little memory of the host's own for the call, and gives it
  * back; nothing of the device's. */
-at_status at_cudnn_run(const at_cudnn_graph *g, const at_cudnn_binding *bindings, int n,
-                       void *workspace, const at_launch *l);
-
-/* --- what every variant does ------------------------------------------------------------------ */
-
-/* Puts the graph for these args into g, up to at_cudnn_graph_end(). */
-typedef void at_cudnn_describe_fn(at_cudnn_graph *g, const void *args);
-
-/* A variant's state: the graph with its plan, and where in scratch its workspace lies. */
-typedef struct at_cudnn_state {
-    at_cudnn_graph graph;
-    size_t workspace_offset;
-} at_cudnn_state;
-
-/* Makes the plan of in->choice, or of the candidate; candidate 0 is the first that can be made.
- * The workspace is put behind what out->scratch_bytes counts already. */
-at_status at_cudnn_prepare(at_cudnn_describe_fn *describe, const void *args,
-                           const at_prepare_in *in, at_prepared *out, at_error *err);
-int at_cudnn_candidates(at_cudnn_describe_fn *describe, const void *args, const at_caps *caps);
-void at_cudnn_release(at_prepared *p);
-at_status at_cudnn_execute(const at_prepared *p, const at_cudnn_binding *bindings, int n,
-                           const at_launch *l);
+at_status at_cudnn_run(const at_cudnn *c, at_cudnn_descriptor plan,
+                       const at_cudnn_binding *bindings, int n, void *workspace,
+                       const at_launch *l);
 
 #endif

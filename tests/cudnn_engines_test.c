@@ -358,6 +358,62 @@ static void ask_not_made(table *t)
     }
 }
 
+/* --- plans that are shared -------------------------------------------------------------------- */
+
+/* The library's own function, and how often it was called. */
+static struct {
+    at_cudnn_status (*call)(at_cudnn_descriptor d);
+    int calls;
+} finalize;
+
+static at_cudnn_status counting(at_cudnn_descriptor d)
+{
+    finalize.calls++;
+    return finalize.call(d);
+}
+
+/* What it costs to prepare a convolution of so many rows, in descriptors. */
+static int cost_of(table *t, int rows)
+{
+    char text[LINE];
+    snprintf(text, sizeof text, "x=2,%d,32,64 w=64,64,3,3 bias=64 pad=1,1,1,1", rows);
+    const at_op *op = at_op_named("conv2d");
+    const at_variant *v = variant_of(op);
+    const at_caps caps = { .kind = AT_CUDA, .has = AT_CAP_MASK(CUDNN), .cudnn = t->library };
+    const at_prepare_in in = { .caps = &caps };
+    _Alignas(16) unsigned char args[AT_ARGS_MAX];
+    at_prepared p;
+    at_error err;
+    int before = finalize.calls;
+    at_status status = at_args_parse(op, text, AT_BF16, args, &err);
+    if (status == AT_OK)
+        status = at_op_shape(op, args, 0, &err);
+    if (status == AT_OK)
+        status = at_prepare(v, args, &in, &p, &err);
+    if (status == AT_OK)
+        at_release(v, &p);
+    else
+        fail(t, "%s: %s", text, err.text);
+    return finalize.calls - before;
+}
+
+/* The second time there is no engine to ask for and no plan to make; until others came between. */
+static void ask_shared(table *t)
+{
+    finalize.call = t->library->finalize;
+    t->library->finalize = counting;
+    int first = cost_of(t, 32), second = cost_of(t, 32), other = cost_of(t, 33);
+    if (second >= first || other != first)
+        fail(t, "prepared with %d descriptors, then %d, and another with %d", first, second, other);
+    for (int i = 0; i < AT_CUDNN_IDLE_MAX - 1; i++)
+        cost_of(t, 34 + i);
+    int last = cost_of(t, 33), gone = cost_of(t, 32);
+    if (last != second || gone != first)
+        fail(t, "after %d others %d descriptors, and after one more %d; expected %d and %d",
+             AT_CUDNN_IDLE_MAX - 1, last, gone, second, first);
+    t->library->finalize = finalize.call;
+}
+
 /* --- the file --------------------------------------------------------------------------------- */
 
 static const char *const folder = AT_SOURCE_DIR "/tests/golden/";
@@ -421,6 +477,7 @@ static void fill(table *t)
         ask_graph(t, &graphs[i]);
     ask_broken(t);
     ask_not_made(t);
+    ask_shared(t);
 }
 
 static int judge(table *t, bool writes)
