@@ -248,25 +248,27 @@ def emulated(check):
     return ", ".join(done)
 
 
-def check_ops(check, ops, *words):
-    """checkop_cuda for every op in a process of its own: a fault on the GPU ends one op's checks, not all."""
+def check_ops(check, runs):
+    """checkop_cuda for every run, an op and options, in a process of its own: a fault on the GPU ends one run's
+    checks, not all."""
     cores = sorted(os.sched_getaffinity(0))
     workers = max(1, min(4, len(cores) // 4))
     shares = queue.SimpleQueue()  # of the cores, so that one op's threads do not wait for another's
     for i in range(workers):
         shares.put(",".join(str(core) for core in cores[i::workers]))
 
-    def one(op):
+    def one(words):
         share = shares.get()
         pinned = ["taskset", "-c", share] if shutil.which("taskset") else []
-        result = check.run([*pinned, check.programs["checkop_cuda"], op, *words], seconds=120)
+        result = check.run([*pinned, check.programs["checkop_cuda"], *words], seconds=120)
         shares.put(share)
-        return op, result
+        return words[0], result
 
     with ThreadPoolExecutor(workers) as pool:
-        results = list(pool.map(one, ops))
+        results = list(pool.map(one, runs))
     wrong = []
     passed = 0
+    ops = {op for op, _ in results}
     for op, result in results:
         total = re.search(r"^checkop: (\d+) passed, (\d+) failed", result.output, re.M)
         passed += int(total.group(1)) if total else 0
@@ -278,10 +280,19 @@ def check_ops(check, ops, *words):
     return f"{passed} checks of {len(ops)} ops"
 
 
+def variants_text(root):
+    return "".join(path.read_text() for path in sorted((root / "kernels").glob("*_cudnn.c")))
+
+
 def small(check):
+    """cuDNN compiles many of its engines while a plan is made, a second of a core each: its variants are run once,
+    their own bytes are not compared from run to run."""
     if check.dry:
         return check.must_lack_gpu(check.program("checkop_cuda"), "checkop_cuda")
-    return check_ops(check, ops_of(check.root))
+    by_cudnn = {op for op in ops_of(check.root) if f"at_{op}_cudnn" in variants_text(check.root)}
+    runs = [[op, "--variant", "cudnn", "--brief"] for op in sorted(by_cudnn)]
+    return check_ops(check, runs + [[op, "--variant", "_cuda"] if op in by_cudnn else [op]
+                                    for op in ops_of(check.root)])
 
 
 def block(check):
@@ -300,7 +311,7 @@ def large(check):
     if check.dry:
         return check.must_lack_gpu(check.program("checkop_cuda", "--large"), "checkop_cuda --large")
     rows = re.findall(r"^AT_SHAPE\((\w+),", (check.root / "kernels/shapes.def").read_text(), re.M)
-    return check_ops(check, [op for op in ops_of(check.root) if op in rows], "--large")
+    return check_ops(check, [[op, "--large"] for op in ops_of(check.root) if op in rows])
 
 
 # --- fast -------------------------------------------------------------------------------------------
