@@ -73,6 +73,14 @@ static inline shape shape_of(int64_t id, int type, int64_t n, int64_t c, int64_t
     };
 }
 
+/* (2, 2, l, d): samples, heads, tokens, elements; in memory samples, tokens, heads, elements. */
+static inline shape shape_of_heads(int64_t id, int type, int64_t l, int64_t d)
+{
+    return (shape){
+        .id = id, .size = { 2, 2, l, d }, .stride = { l * 2 * d, d, 2 * d, 1 }, .type = type
+    };
+}
+
 static inline at_cudnn_descriptor build_tensor(build *b, const shape *s)
 {
     at_cudnn_descriptor d = build_make(b, AT_CUDNN_BACKEND_TENSOR_DESCRIPTOR);

@@ -1,16 +1,15 @@
 /* cudnn_test.c -- the emulated cuDNN itself: its graphs against sums written here, its engines,
- * what it refuses at a run, and a captured run. How descriptors are used wrongly is
- * cudnn_manners.c. */
+ * what it refuses at a run, and a captured run. Which graphs it has engines for is
+ * cudnn_graphs_test.c, how descriptors are used wrongly cudnn_manners.c. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/emulator/cudnn_build.h"
 #include "tests/emulator/cudnn_manners.h"
+#include "tests/emulator/cudnn_tests.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/machine.h"
-#include "tests/unit.h"
 
 enum { TENSORS = 8, ALIGN = 256 };
 
@@ -161,14 +160,6 @@ static at_cudnn_status execute(build *b, const at_cudnn_descriptor *ops, int n_o
     if (workspace)
         at_device_free(device, workspace, (size_t)bytes);
     return b->status;
-}
-
-static void expect_success(const build *b)
-{
-    char text[256];
-    b->c->last_error(text, sizeof text);
-    if (b->status != AT_CUDNN_STATUS_SUCCESS)
-        fail_msg("%s: %s", b->c->status_text(b->status), text);
 }
 
 static build build_begin(void)
@@ -370,15 +361,6 @@ static void test_poison(void **state)
 
 enum { HEADS = 2, QUERIES = 5, KEYS = 7, WIDTH = 8 };
 
-/* (b, h, l, d), in memory b, l, h, d. */
-static shape head_shape(int64_t id, int type, int64_t l, int64_t d)
-{
-    return (shape){ .id = id,
-                    .size = { 2, HEADS, l, d },
-                    .stride = { l * HEADS * d, d, HEADS * d, 1 },
-                    .type = type };
-}
-
 /* Attention by its definition; 'stats' gets the log of the sum of exponentials. */
 static void attention(const array *q, const array *k, const array *v, double scale, double *o,
                       double *stats)
@@ -406,9 +388,9 @@ static void test_attention(void **state)
 {
     const int type = AT_CUDNN_DATA_BFLOAT16;
     float scale = 0.75f;
-    shape s[] = { head_shape(1, type, QUERIES, WIDTH), head_shape(2, type, KEYS, WIDTH),
-                  head_shape(3, type, KEYS, WIDTH),    head_shape(4, type, QUERIES, WIDTH),
-                  head_shape(5, 0, QUERIES, 1),        shape_of(6, 0, 1, 1, 1, 1) };
+    shape s[] = { shape_of_heads(1, type, QUERIES, WIDTH), shape_of_heads(2, type, KEYS, WIDTH),
+                  shape_of_heads(3, type, KEYS, WIDTH),    shape_of_heads(4, type, QUERIES, WIDTH),
+                  shape_of_heads(5, 0, QUERIES, 1),        shape_of(6, 0, 1, 1, 1, 1) };
     double o[2 * HEADS * QUERIES * WIDTH], stats[2 * HEADS * QUERIES];
     array a[5];
     build b = build_begin();
@@ -434,20 +416,23 @@ static void test_attention(void **state)
 static void test_composed_attention(void **state)
 {
     const int type = AT_CUDNN_DATA_HALF, f32 = AT_CUDNN_DATA_FLOAT;
-    shape s[] = { head_shape(1, type, QUERIES, WIDTH), head_shape(2, type, WIDTH, KEYS),
-                  head_shape(3, type, KEYS, WIDTH),    head_shape(4, type, QUERIES, WIDTH),
-                  shape_of(5, f32, 1, 1, 1, 1),        head_shape(6, f32, QUERIES, 1) };
-    shape t[5], row = head_shape(16, f32, QUERIES, 1);
+    shape s[] = { shape_of_heads(1, type, QUERIES, WIDTH),
+                  shape_of_heads(2, type, WIDTH, KEYS),
+                  shape_of_heads(3, type, KEYS, WIDTH),
+                  shape_of_heads(4, type, QUERIES, WIDTH),
+                  shape_of(5, f32, 1, 1, 1, 1),
+                  shape_of_heads(6, f32, QUERIES, 1) };
+    shape t[5], row = shape_of_heads(16, f32, QUERIES, 1);
     double o[2 * HEADS * QUERIES * WIDTH], stats[2 * HEADS * QUERIES];
     array a[6], k;
     build b = build_begin();
     (void)state;
     /* k^T is k seen with its last axes exchanged. */
-    shape keys = head_shape(2, type, KEYS, WIDTH);
+    shape keys = shape_of_heads(2, type, KEYS, WIDTH);
     s[1].stride[0] = keys.stride[0], s[1].stride[1] = keys.stride[1];
     s[1].stride[2] = keys.stride[3], s[1].stride[3] = keys.stride[2];
     for (int i = 0; i < 5; i++) {
-        t[i] = head_shape(10 + i, f32, QUERIES, KEYS);
+        t[i] = shape_of_heads(10 + i, f32, QUERIES, KEYS);
         t[i].is_virtual = true;
     }
     row.is_virtual = true;
@@ -482,7 +467,7 @@ static void test_composed_attention(void **state)
 static void test_reshape(void **state)
 {
     const int f32 = AT_CUDNN_DATA_FLOAT;
-    shape x = head_shape(1, f32, QUERIES, KEYS), y = head_shape(2, f32, KEYS, QUERIES);
+    shape x = shape_of_heads(1, f32, QUERIES, KEYS), y = shape_of_heads(2, f32, KEYS, QUERIES);
     shape t = x, u = y;
     build b = build_begin();
     (void)state;
@@ -518,6 +503,7 @@ typedef enum fault {
     ON_THE_HOST,
     PAST_THE_END,
     ID_MISSING,
+    ID_TWICE,
     NO_ADDRESS,
     IN_PLACE_OF_AN_INPUT,
     NO_WORKSPACE,
@@ -528,19 +514,31 @@ typedef enum fault {
     FAULTS
 } fault;
 
+/* Nothing of a run is left in its workspace for anybody to read. */
+static void expect_spoilt(const void *workspace, size_t bytes)
+{
+    unsigned char host[4096];
+    assert_true(bytes <= sizeof host);
+    at_device_download(device, host, workspace, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(host[i], 0xFF);
+}
+
 static at_cudnn_status spoil(fault f, build *b, array *a, at_cudnn_descriptor plan)
 {
     char *workspace = at_device_alloc(device, 4096), *small = at_device_alloc(device, 4000);
     pack p = pack_of(a, 3);
     p.workspace = f == NO_WORKSPACE ? NULL : f == SMALL_WORKSPACE ? small : workspace;
-    if (f == MISALIGNED)
-        p.at[0] = (char *)p.at[0] + 8;
+    if (f == MISALIGNED) /* there is room for the weights where the picture is */
+        p.at[1] = (char *)p.at[0] + 8;
     if (f == ON_THE_HOST)
         p.at[0] = a[0].v;
     if (f == PAST_THE_END)
         p.at[2] = (char *)p.at[2] + 16;
     if (f == ID_MISSING)
         p.ids[1] = 77;
+    if (f == ID_TWICE)
+        p.ids[3] = p.ids[0], p.at[3] = p.at[0], p.n = 4;
     if (f == NO_ADDRESS)
         p.at[1] = NULL;
     if (f == IN_PLACE_OF_AN_INPUT)
@@ -553,6 +551,8 @@ static at_cudnn_status spoil(fault f, build *b, array *a, at_cudnn_descriptor pl
     if (f == DESTROYED)
         b->c->unmake(v);
     at_cudnn_status status = b->c->execute(b->c->handle, plan, v);
+    if (f == NO_FAULT)
+        expect_spoilt(workspace, 4096);
     at_device_free(device, small, 4000);
     at_device_free(device, workspace, 4096);
     return status;
@@ -578,97 +578,6 @@ static void test_misuse(void **state)
         for (int i = 0; i < 3; i++)
             array_free(&a[i]);
     }
-}
-
-/* --- graphs without an engine ----------------------------------------------------------------- */
-
-/* How many configurations the heuristics give, in both modes. */
-static int offered(const at_cudnn_descriptor *ops, int n_ops, build *b, int *at_run_time)
-{
-    static const int modes[] = { AT_CUDNN_HEUR_MODE_A, AT_CUDNN_HEUR_MODE_FALLBACK };
-    at_cudnn_descriptor graph = build_graph(b, ops, n_ops), configs[16];
-    int total = 0;
-    *at_run_time = 0;
-    for (size_t m = 0; m < AT_COUNT(modes); m++) {
-        int64_t n = 0, notes = 0;
-        int note[8];
-        at_cudnn_descriptor h = build_make(b, AT_CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-        build_ref(b, h, AT_CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-        build_set(b, h, AT_CUDNN_ATTR_ENGINEHEUR_MODE, AT_CUDNN_TYPE_HEUR_MODE, 1, &modes[m]);
-        build_finish(b, h);
-        for (size_t i = 0; i < AT_COUNT(configs); i++)
-            configs[i] = build_make(b, AT_CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-        build_note(b, b->c->get(h, AT_CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                AT_CUDNN_TYPE_BACKEND_DESCRIPTOR, 16, &n, configs));
-        for (int64_t i = 0; i < n; i++) {
-            at_cudnn_descriptor e = build_make(b, AT_CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-            build_note(b, b->c->get(configs[i], AT_CUDNN_ATTR_ENGINECFG_ENGINE,
-                                    AT_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &notes, &e));
-            build_note(b, b->c->get(e, AT_CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
-                                    AT_CUDNN_TYPE_BEHAVIOR_NOTE, 8, &notes, note));
-            *at_run_time += notes > 0;
-        }
-        total += (int)n;
-    }
-    return total;
-}
-
-static void expect_offered(const char *what, build *b, const at_cudnn_descriptor *ops, int n,
-                           int engines, int compiled)
-{
-    int at_run_time, got = offered(ops, n, b, &at_run_time);
-    expect_success(b);
-    if (got != engines || at_run_time != compiled)
-        fail_msg("%s: %d engines, %d of them compiled at run time; expected %d and %d", what, got,
-                 at_run_time, engines, compiled);
-    build_end(b);
-}
-
-/* Bias before the residual has fewer engines than after it, and none that is ready. */
-static void test_orders(void **state)
-{
-    const int type = AT_CUDNN_DATA_BFLOAT16;
-    shape x = shape_of(1, type, 1, 8, 6, 6), w = shape_of(2, type, 8, 8, 3, 3), y = x, r = x;
-    shape bias = shape_of(5, type, 1, 8, 1, 1), t = shape_of(10, 0, 1, 8, 6, 6), u = t;
-    build b = build_begin();
-    (void)state;
-    y.id = 3, r.id = 4, u.id = 11;
-    t.is_virtual = u.is_virtual = true;
-    at_cudnn_descriptor ops[4] = { build_conv(&b, &plain, &x, &w, &t),
-                                   build_point(&b, AT_CUDNN_POINTWISE_ADD, &t, &r, &u),
-                                   build_point(&b, AT_CUDNN_POINTWISE_ADD, &u, &bias, &y) };
-    expect_offered("residual, bias", &b, ops, 3, 7, 0);
-    ops[0] = build_conv(&b, &plain, &x, &w, &t);
-    ops[1] = build_point(&b, AT_CUDNN_POINTWISE_ADD, &t, &bias, &u);
-    ops[2] = build_point(&b, AT_CUDNN_POINTWISE_ADD, &u, &r, &y);
-    expect_offered("bias, residual", &b, ops, 3, 5, 5);
-    ops[0] = build_conv(&b, &plain, &x, &w, &t);
-    ops[1] = build_point(&b, AT_CUDNN_POINTWISE_SWISH_FWD, &t, NULL, &y);
-    expect_offered("SiLU", &b, ops, 2, 5, 5);
-}
-
-static void test_refused(void **state)
-{
-    const int type = AT_CUDNN_DATA_BFLOAT16;
-    shape x = shape_of(1, type, 1, 8, 6, 6), w = shape_of(2, type, 8, 8, 3, 3), y = x;
-    shape wide = w, t = w, s[6];
-    build b = build_begin();
-    (void)state;
-    y.id = 3, wide.type = t.type = AT_CUDNN_DATA_FLOAT, t.id = 10, t.is_virtual = true;
-    at_cudnn_descriptor ops[2] = { build_wgrad(&b, &plain, &x, &wide, &y) };
-    expect_offered("a weight gradient straight to f32", &b, ops, 1, 0, 0);
-    ops[0] = build_wgrad(&b, &plain, &x, &t, &y);
-    ops[1] = build_point(&b, AT_CUDNN_POINTWISE_IDENTITY, &t, NULL, &wide);
-    expect_offered("and by a virtual one", &b, ops, 2, 5, 5);
-    ops[0] = build_conv(&b, &plain, &x, &w,
-                        &(shape){ .id = 3, .size = { 1, 8, 6, 6 }, .stride = { 288, 1, 48, 8 } });
-    expect_offered("a convolution straight to f32", &b, ops, 1, 1, 1);
-    for (int i = 0; i < 6; i++)
-        s[i] = head_shape(i + 1, i < 4 ? type : 0, QUERIES, i < 4 ? 20 : 1);
-    s[5] = shape_of(6, 0, 1, 1, 1, 1);
-    s[5].by_value = true;
-    ops[0] = build_sdpa(&b, s);
-    expect_offered("heads of 20", &b, ops, 1, 0, 0);
 }
 
 /* --- a captured run --------------------------------------------------------------------------- */
@@ -714,9 +623,10 @@ static void test_manners(void **state)
 static int open_device(void **state)
 {
     at_error err = { 0 };
-    (void)state;
-    if (at_device_emulated(&device, &err) == AT_OK && device->caps.cudnn)
+    if (at_device_emulated(&device, &err) == AT_OK && device->caps.cudnn) {
+        *state = (void *)(uintptr_t)device->caps.cudnn;
         return 0;
+    }
     printf("the emulated device has no cuDNN: %s\n", err.text);
     return 1;
 }
@@ -742,6 +652,7 @@ int main(void)
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tangles),
         cmocka_unit_test(test_captured),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
