@@ -201,11 +201,10 @@ static sum sum_begin_as(const run *r, int type)
 
 static float kept(float part, int bits)
 {
-    int exponent;
+    uint32_t unit = 1u << (24 - bits); /* of the last bit that is kept */
     if (!bits || !isfinite(part))
         return part;
-    float fraction = frexpf(part, &exponent);
-    return ldexpf(rintf(ldexpf(fraction, bits)), exponent - bits);
+    return at_emu_float_of((at_emu_bits_of(part) + unit / 2) & ~(unit - 1));
 }
 
 static void sum_part(sum *s)
