@@ -32,16 +32,17 @@ at_status at_calls_choose(at_calls *calls, const at_op *op, const void *args, ui
     const at_tuning_call what = { op, args, constants, o->exact };
     at_call call = { .op = op, .key = key, .constants = constants };
     at_status status = AT_OK;
+    at_error why = { 0 };
     *number = find(calls, op, key, constants);
     if (*number >= 0)
         return AT_OK;
     if (o->tuning && o->tune)
-        status = at_tuning_learn(o->tuning, calls->device, &what, err);
+        status = at_tuning_learn(o->tuning, calls->device, &what, &why);
     if (status == AT_OK)
         status =
-            at_tuning_choose(o->tuning, calls->device, &what, &call.variant, &call.prepared, err);
+            at_tuning_choose(o->tuning, calls->device, &what, &call.variant, &call.prepared, &why);
     if (status != AT_OK)
-        return status;
+        return at_fail(err, status, "%s: %s", calls->device->api->name, why.text);
     calls->list = at_grow(calls->list, calls->n, &calls->capacity, sizeof *calls->list);
     *number = calls->n++;
     calls->list[*number] = call;
