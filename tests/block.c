@@ -7,7 +7,6 @@
 #include "tests/block.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "engine/backward.h"
 #include "engine/bench.h"
 #include "engine/plan.h"
+#include "tests/told.h"
 
 enum { BATCH = 3, H = 8, W = 8, CIN = 8, C = 16, HEADS = 2, TIME = 32, STEPS = 5, PARAMS_MAX = 40 };
 
@@ -22,24 +22,6 @@ enum { BATCH = 3, H = 8, W = 8, CIN = 8, C = 16, HEADS = 2, TIME = 32, STEPS = 5
  * square of its tensor: sums in another order, which five steps carry on. In bf16 every result is
  * rounded, not at the CPU's places: half as far again as the CPU's own bf16 lies from its f32. */
 static const double tolerance_f32 = 1e-4, times_own = 1.5;
-
-static int failures;
-
-void block_failed(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    printf("FAIL ");
-    vprintf(fmt, args);
-    printf("\n");
-    va_end(args);
-    failures++;
-}
-
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
 
 /* --- the block -------------------------------------------------------------------------------- */
 
@@ -202,7 +184,7 @@ static void set_floats(block *b, at_tensor t, const float *values)
     AT_ASSERT(typed, "no memory");
     for (int64_t i = 0; i < n; i++)
         at_store(typed, i, v.dtype, (double)values[i]);
-    must(at_plan_set(b->plan, t, typed, &err), &err);
+    test_must(at_plan_set(b->plan, t, typed, &err), &err);
     free(typed);
 }
 
@@ -227,17 +209,17 @@ static void open_block(block *b, place on, at_dtype dtype, use what, int64_t fir
 {
     at_error err;
     *b = (block){ .dtype = dtype };
-    must(on == ON_CPU ? at_device_open(&b->device, "cpu", NULL, &err)
-                      : block_here.open(&b->device, &err),
-         &err);
+    test_must(on == ON_CPU ? at_device_open(&b->device, "cpu", NULL, &err)
+                           : block_here.open(&b->device, &err),
+              &err);
     b->params = at_params_new(b->device);
     b->g = at_graph_new();
     describe(b, batch);
     if (what == TRAINING)
         describe_training(b, batch);
-    must(at_plan_new(&b->plan, b->device, b->params, b->g,
-                     &(at_plan_options){ .exact = what == INFERENCE }, &err),
-         &err);
+    test_must(at_plan_new(&b->plan, b->device, b->params, b->g,
+                          &(at_plan_options){ .exact = what == INFERENCE }, &err),
+              &err);
     set_inputs(b, first, batch);
 }
 
@@ -258,9 +240,9 @@ static float train_step(block *b, int step)
         [AT_HYPER_BIAS2] = (float)(1 - pow(0.999, step)),
         [AT_HYPER_FACTOR] = 1,
     };
-    must(at_plan_set(b->plan, b->hyper, hyper, &err), &err);
-    must(at_plan_run(b->plan, &err), &err);
-    must(at_plan_get(b->plan, b->loss, &loss, &err), &err);
+    test_must(at_plan_set(b->plan, b->hyper, hyper, &err), &err);
+    test_must(at_plan_run(b->plan, &err), &err);
+    test_must(at_plan_get(b->plan, b->loss, &loss, &err), &err);
     return loss;
 }
 
@@ -324,8 +306,8 @@ static void compare_training(block *cpu, block *device, double tolerance)
     const char *whose;
     double far = distance(cpu, device, &whose);
     if (!(far <= tolerance))
-        block_failed("%s: %s is %.3g from the cpu's f32, tolerance %.3g",
-                     at_dtype_name(device->dtype), whose, far, tolerance);
+        test_failed("%s: %s is %.3g from the cpu's f32, tolerance %.3g",
+                    at_dtype_name(device->dtype), whose, far, tolerance);
     printf("block: %s, %d steps, %d nodes, %d parameters: at most %.2g from the cpu's f32\n",
            at_dtype_name(device->dtype), (int)STEPS, at_plan_nodes(device->plan),
            at_params_count(cpu->params), far);
@@ -360,12 +342,12 @@ static void training_is_the_cpus(at_dtype dtype, double tolerance)
         loss = train_step(&device, step);
         first = step == 1 ? loss : first;
         if (!(fabsf(loss - expected) <= (float)tolerance * expected))
-            block_failed("%s, step %d: loss %.9g, the cpu's is %.9g", at_dtype_name(dtype), step,
-                         (double)loss, (double)expected);
+            test_failed("%s, step %d: loss %.9g, the cpu's is %.9g", at_dtype_name(dtype), step,
+                        (double)loss, (double)expected);
     }
     if (!(loss < first))
-        block_failed("%s: the loss went from %.9g to %.9g", at_dtype_name(dtype), (double)first,
-                     (double)loss);
+        test_failed("%s: the loss went from %.9g to %.9g", at_dtype_name(dtype), (double)first,
+                    (double)loss);
     compare_training(&cpu, &device, tolerance);
     close_block(&cpu);
     close_block(&device);
@@ -392,7 +374,7 @@ static void training_repeats(at_dtype dtype)
     do {
         float *got = trained(dtype, &m);
         if (m != n || memcmp(expected, got, (size_t)n * sizeof *got))
-            block_failed("%s: other bytes in %s order", at_dtype_name(dtype), order);
+            test_failed("%s: other bytes in %s order", at_dtype_name(dtype), order);
         free(got);
     } while ((order = block_here.order(++runs)) != NULL);
     free(expected);
@@ -409,13 +391,13 @@ static void draw(at_dtype dtype, int64_t first, int64_t batch, unsigned char *y)
     unsigned char *replayed = malloc(bytes);
     AT_ASSERT(replayed, "no memory");
     open_block(&b, ON_DEVICE, dtype, INFERENCE, first, batch);
-    must(at_plan_run(b.plan, &err), &err);
-    must(at_plan_get(b.plan, b.y, y, &err), &err);
+    test_must(at_plan_run(b.plan, &err), &err);
+    test_must(at_plan_get(b.plan, b.y, y, &err), &err);
     for (int i = 0; i < 2; i++)
-        must(at_plan_run(b.plan, &err), &err);
-    must(at_plan_get(b.plan, b.y, replayed, &err), &err);
+        test_must(at_plan_run(b.plan, &err), &err);
+    test_must(at_plan_get(b.plan, b.y, replayed, &err), &err);
     if (memcmp(y, replayed, bytes))
-        block_failed("%s: a replay gives other bytes", at_dtype_name(dtype));
+        test_failed("%s: a replay gives other bytes", at_dtype_name(dtype));
     free(replayed);
     close_block(&b);
 }
@@ -429,8 +411,8 @@ static void samples_are_the_same_alone(at_dtype dtype)
     for (int64_t i = 0; i < BATCH; i++) {
         draw(dtype, i, 1, one);
         if (memcmp(one, all + (size_t)i * bytes, bytes))
-            block_failed("%s: sample %lld has other bytes alone than in the batch",
-                         at_dtype_name(dtype), (long long)i);
+            test_failed("%s: sample %lld has other bytes alone than in the batch",
+                        at_dtype_name(dtype), (long long)i);
     }
     printf("block: %s, each sample alone and in a batch of %d: the same bytes\n",
            at_dtype_name(dtype), (int)BATCH);
@@ -446,15 +428,15 @@ static void ops_can_be_timed(void)
                   { &at_op_layer_norm_bwd, "x=3,40 dy=3,40 gamma=40 mean=3:f32 rstd=3:f32" } };
     at_device *d;
     at_error err = { 0 };
-    must(block_here.open(&d, &err), &err);
+    test_must(block_here.open(&d, &err), &err);
     for (size_t i = 0; i < AT_COUNT(calls); i++) {
         at_bench *b;
         at_timing t = { 0 };
-        must(at_bench_new(&b, d, calls[i].op, calls[i].text, AT_BF16, &err), &err);
+        test_must(at_bench_new(&b, d, calls[i].op, calls[i].text, AT_BF16, &err), &err);
         const at_variant *v = at_op_pick(calls[i].op, at_bench_args(b), &d->caps, false);
         AT_ASSERT(v, "%s has no variant", calls[i].op->name);
         if (at_bench_time(b, v, 0.001, &t, &err) != AT_OK || t.runs < 1 || t.seconds <= 0)
-            block_failed("timing %s: %d runs; %s", v->name, t.runs, err.text);
+            test_failed("timing %s: %d runs; %s", v->name, t.runs, err.text);
         at_bench_free(b);
     }
     at_device_close(d);
@@ -480,6 +462,6 @@ int main(void)
     ops_can_be_timed();
     if (block_here.more)
         block_here.more();
-    printf("block: %s, %d failures\n", block_here.name, failures);
-    return failures > 0;
+    printf("block: %s, %d failures\n", block_here.name, test_failures());
+    return test_failures() > 0;
 }

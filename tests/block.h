@@ -15,7 +15,4 @@ typedef struct block_place {
 } block_place;
 extern const block_place block_here;
 
-/* One line for what is not so; the program ends with 1. */
-void block_failed(const char *fmt, ...) AT_PRINTF(1, 2);
-
 #endif

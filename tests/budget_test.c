@@ -11,6 +11,7 @@
 #include "engine/plan.h"
 #include "models/sdxl_unet.h"
 #include "models/sdxl_vae.h"
+#include "tests/told.h"
 #include "tests/unit.h"
 
 static const at_tensor none = { 0 };
@@ -23,20 +24,15 @@ typedef struct bed {
     at_graph *graph;
 } bed;
 
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
-
 static bed open_bed(const char *name)
 {
     bed b = { .graph = at_graph_new() };
     at_error err = { 0 };
     AT_ASSERT(at_gpu_named(name, &b.gpu), "there is no GPU '%s'", name);
     const at_caps caps = at_paper_caps(&b.gpu);
-    must(at_device_open_paper(&b.device, name, &caps, (size_t)b.gpu.figures[AT_FIGURE_MEMORY].value,
-                              &err),
-         &err);
+    test_must(at_device_open_paper(&b.device, name, &caps,
+                                   (size_t)b.gpu.figures[AT_FIGURE_MEMORY].value, &err),
+              &err);
     b.store = at_params_new(b.device);
     return b;
 }
@@ -66,7 +62,7 @@ static at_budget *budget(bed *b, const at_budget_options *options)
 {
     at_budget *made;
     at_error err = { 0 };
-    must(at_budget_new(&made, &b->gpu, b->graph, options, &err), &err);
+    test_must(at_budget_new(&made, &b->gpu, b->graph, options, &err), &err);
     return made;
 }
 
@@ -202,7 +198,7 @@ static void f8_needs_a_chip_for_it(void **state)
         at_graph_append(b.graph, &at_op_linear, &args, 0);
         at_status status = at_budget_new(&made, &b.gpu, b.graph, NULL, &err);
         if (!strcmp(names[i], "h200")) {
-            must(status, &err);
+            test_must(status, &err);
             assert_int_equal(at_budget_line_at(made, AT_BY_WORK, 0)->work, AT_WORK_PRODUCT_F8);
         } else {
             assert_int_equal(status, AT_UNSUPPORTED);
@@ -219,7 +215,7 @@ static at_budget *unet_budget(bed *b, int64_t rows, at_dtype dtype)
 {
     at_sdxl_unet *m;
     at_error err = { 0 };
-    must(at_sdxl_unet_new(&m, b->store, &at_sdxl_unet_base, dtype, &err), &err);
+    test_must(at_sdxl_unet_new(&m, b->store, &at_sdxl_unet_base, dtype, &err), &err);
     at_sdxl_unet_describe_step(m, b->graph, (at_sdxl_unet_size){ rows, 128, 128, 77 });
     at_sdxl_unet_free(m);
     return budget(b, NULL);
@@ -303,7 +299,7 @@ static void measured_calls_stand_beside(void **state)
     at_error err = { 0 };
     int found = 0;
     (void)state;
-    must(at_budget_measured(made, results, sizeof results - 1, &found, &err), &err);
+    test_must(at_budget_measured(made, results, sizeof results - 1, &found, &err), &err);
     assert_int_equal(found, 5); /* the second of each resnet, two going down and three going up */
     const at_budget_line *all = at_budget_all(made);
     assert_int_equal(all->measured_calls, 5);
@@ -354,7 +350,7 @@ static void paper_plans_and_does_not_run(void **state)
         close_bed(&b);
         return;
     }
-    must(status, &err);
+    test_must(status, &err);
     const at_plan_bytes bytes = at_plan_memory(plan);
     assert_int_equal(bytes.weights, 256 * 128 * 2);
     assert_int_equal(bytes.in_out, 64 * 128 * 2 + 64 * 256 * 2);

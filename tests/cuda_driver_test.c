@@ -2,7 +2,6 @@
  * on a stub that plays the driver (cuda_stub.c) ranges grow in place, copies of every size arrive,
  * captures replay in order, what was current stays current, and whichever call fails, the failure
  * is told and nothing leaks. Where there is a GPU, it gets the same work. */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,86 +10,16 @@
 
 #include "engine/cuda_libraries.h"
 #include "engine/device_cuda.h"
-#include "tests/cuda_stub.h"
+#include "tests/cuda_stubbed.h"
 #include "tests/unit.h"
 
 enum { MIB = 1 << 20, ILLEGAL_ADDRESS = 700 };
 
 /* --- the stub --------------------------------------------------------------------------------- */
 
-static void *symbol(const char *name)
-{
-    void *library = dlopen(AT_CUDA_STUB, RTLD_NOW | RTLD_LOCAL), *found;
-    if (!library)
-        fail_msg("%s", dlerror());
-    found = dlsym(library, name);
-    assert_non_null(found);
-    dlclose(library);
-    return found;
-}
-
-static cuda_stub *stub(void)
-{
-    union {
-        void *found;
-        cuda_stub_state_fn *state;
-    } call = { symbol("cuda_stub_state") };
-    return call.state();
-}
-
 static void launch(at_device *d, int value)
 {
-    union {
-        void *found;
-        cuda_stub_launch_fn *launch;
-    } call = { symbol("cuda_stub_launch") };
-    assert_int_equal(call.launch(d->stream.native, value), AT_CUDA_SUCCESS);
-}
-
-/* A good driver of one device. The library is held by 'symbol' and by the driver's own opening. */
-static int set_up(void **state)
-{
-    *state = dlopen(AT_CUDA_STUB, RTLD_NOW | RTLD_LOCAL);
-    cuda_stub *s = stub();
-    *s = (cuda_stub){ .devices = 1,
-                      .version = 13000,
-                      .sm = 90,
-                      .memory = (size_t)256 * MIB,
-                      .granularity = (size_t)2 * MIB };
-    return 0;
-}
-
-static int nothing_is_left(void **state)
-{
-    const cuda_stub *s = stub();
-    int failed = s->wrong || s->live || s->used;
-    if (failed)
-        printf("FAIL the driver was left with %d objects and %zu bytes: %s\n", s->live, s->used,
-               s->wrong ? s->wrong : "they leaked");
-    dlclose(*state);
-    return failed;
-}
-
-static at_status open_stub(at_device *d, const at_device_options *options, at_error *err)
-{
-    const at_cuda_files files = { AT_CUDA_STUB, "", "" };
-    return at_device_cuda_open(d, &files, options, err);
-}
-
-static at_device_api stub_api(void)
-{
-    at_device_api api = at_device_cuda;
-    api.open = open_stub;
-    return api;
-}
-
-static at_device *open_device(const at_device_api *api)
-{
-    at_device *d;
-    at_error err;
-    if (at_device_open_api(&d, api, NULL, &err) != AT_OK)
-        fail_msg("%s", err.text);
-    return d;
+    assert_int_equal(cuda_stub_launch_on(d->stream.native, value), AT_CUDA_SUCCESS);
 }
 
 static void all_went_well(at_device *d)
@@ -110,7 +39,7 @@ static void is_sentence(const at_error *err, const char *words)
 
 static void refused(const char *library, at_status expected, const char *words)
 {
-    at_device_api api = stub_api();
+    at_device_api api = cuda_stub_api();
     at_device *d = calloc(1, sizeof *d);
     at_error err = { 0 };
     assert_non_null(d);
@@ -123,7 +52,7 @@ static void refused(const char *library, at_status expected, const char *words)
 
 static void a_missing_driver_is_told(void **state)
 {
-    cuda_stub *s = stub();
+    cuda_stub *s = cuda_stub_seen();
     (void)state;
     refused("/nowhere/libcuda.so.1", AT_NOT_FOUND, "there is no NVIDIA driver: /nowhere/libcuda");
     refused("libm.so.6", AT_UNSUPPORTED, "too old: libm.so.6 has no cuInit");
@@ -139,7 +68,7 @@ static void a_missing_driver_is_told(void **state)
 
 static void an_unfit_device_is_told(void **state)
 {
-    cuda_stub *s = stub();
+    cuda_stub *s = cuda_stub_seen();
     (void)state;
     s->devices = 0;
     refused(AT_CUDA_STUB, AT_NOT_FOUND, "finds no device");
@@ -156,7 +85,7 @@ static void a_device_that_is_named_is_never_replaced(void **state)
     at_device *d;
     at_error err = { 0 };
     const at_device_options second = { .index = 1 };
-    at_device_api api = stub_api();
+    at_device_api api = cuda_stub_api();
     (void)state;
     assert_int_equal(at_device_open(&d, "cud", NULL, &err), AT_NOT_FOUND);
     is_sentence(&err, "there is no device 'cud': expected cpu or cuda");
@@ -188,8 +117,8 @@ static void without_a_name_the_best_is_opened(void **state)
 
 static void a_device_tells_what_it_is(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_cuda_about about;
     at_error err;
     (void)state;
@@ -238,12 +167,12 @@ static void the_arena_grows_in_place(void **state)
 {
     const size_t sizes[] = { 1, 3 * MIB, 3 * MIB + 1, (size_t)13 * MIB, 5 };
     const size_t pages[] = { 64 << 10, 2 * MIB, 4 * MIB };
-    at_device_api api = stub_api();
+    at_device_api api = cuda_stub_api();
     at_error err = { 0 };
     (void)state;
     for (size_t g = 0; g < AT_COUNT(pages); g++) {
-        stub()->granularity = pages[g];
-        at_device *d = open_device(&api);
+        cuda_stub_seen()->granularity = pages[g];
+        at_device *d = cuda_stub_open(&api);
         void *first = NULL, *arena;
         unsigned char mark[100], found[100];
         fill(mark, sizeof mark, 7);
@@ -268,8 +197,8 @@ static void the_arena_grows_in_place(void **state)
 
 static void memory_that_is_not_there_is_no_failure_of_the_device(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     (void)state;
     void *all = at_device_alloc(d, (size_t)250 * MIB);
     assert_non_null(all);
@@ -352,8 +281,8 @@ static void clear_used(at_device *d)
 
 static void copies_of_every_size_arrive(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     (void)state;
     copy_every_size(d);
     copy_many(d);
@@ -365,8 +294,8 @@ static void copies_of_every_size_arrive(void **state)
 
 static void what_was_current_stays_current(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_cuda_driver driver;
     at_error err;
     char other;
@@ -384,7 +313,7 @@ static void what_was_current_stays_current(void **state)
     at_device_free(d, memory, MIB);
     all_went_well(d);
     at_device_close(d);
-    assert_int_equal(stub()->live, 1);
+    assert_int_equal(cuda_stub_seen()->live, 1);
     assert_int_equal(driver.context_pop(&found), AT_CUDA_SUCCESS);
     assert_ptr_equal(found, &other);
 }
@@ -406,9 +335,9 @@ static void *capture(at_device *d, int from, int to)
 static void replays_keep_the_order(void **state)
 {
     const int expected[] = { 9, 1, 2, 3, 4, 5, 1, 2, 3, 8 };
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_error err;
     (void)state;
     void *first = capture(d, 1, 3), *second = capture(d, 4, 5);
@@ -434,11 +363,7 @@ static void replays_keep_the_order(void **state)
 
 static void launch_on(const at_stream *stream, int value)
 {
-    union {
-        void *found;
-        cuda_stub_launch_fn *launch;
-    } call = { symbol("cuda_stub_launch") };
-    assert_int_equal(call.launch(stream->native, value), AT_CUDA_SUCCESS);
+    assert_int_equal(cuda_stub_launch_on(stream->native, value), AT_CUDA_SUCCESS);
 }
 
 typedef enum lane_end { JOINED, LEFT } lane_end;
@@ -467,9 +392,9 @@ static at_status fork_and_join(at_device *d, void *const marks[2], lane_end end,
 
 static void a_capture_holds_all_lanes_that_are_joined(void **state)
 {
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_error err = { 0 };
     void *marks[2], *captured;
     (void)state;
@@ -502,9 +427,9 @@ static void a_capture_holds_all_lanes_that_are_joined(void **state)
 
 static void a_failure_is_kept_until_somebody_asks(void **state)
 {
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_error err = { 0 };
     char byte = 0;
     (void)state;
@@ -582,8 +507,8 @@ static bool work(at_device *d, unsigned char *data, size_t bytes)
 static bool fails_at(int n, at_cu_result with)
 {
     enum { BYTES = AT_CUDA_WINDOW_BYTES * 2 + 5 };
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
     at_device *d;
     at_error err = { 0 };
     unsigned char *data = calloc(1, BYTES);
@@ -608,7 +533,7 @@ static bool fails_at(int n, at_cu_result with)
 static void whichever_call_fails_it_is_told_and_nothing_leaks(void **state)
 {
     const at_cu_result with[] = { AT_CUDA_ERROR_OUT_OF_MEMORY, ILLEGAL_ADDRESS };
-    cuda_stub *s = stub();
+    cuda_stub *s = cuda_stub_seen();
     (void)state;
     for (size_t i = 0; i < AT_COUNT(with); i++) {
         int n = 1;
@@ -716,7 +641,8 @@ static void libraries_are_there_or_say_why(void **state)
     }
 }
 
-#define WITH_STUB(test) cmocka_unit_test_setup_teardown(test, set_up, nothing_is_left)
+#define WITH_STUB(test) \
+    cmocka_unit_test_setup_teardown(test, cuda_stub_set_up, cuda_stub_nothing_is_left)
 
 int main(void)
 {

@@ -7,6 +7,7 @@
 
 #include "engine/plan.h"
 #include "tests/shapes/sdxl_tiny.h"
+#include "tests/told.h"
 #include "tests/unit.h"
 
 /* f32 sums in another order through some hundred layers: 1e-5 was seen, of results near 1. */
@@ -15,16 +16,11 @@ static const double tolerance = 1e-4;
 /* Odd sides, which halving rounds, and two samples. */
 enum { BATCH = 2, HEIGHT = 9, WIDTH = 13, TOKENS = 7, VALUES_MAX = 8192 };
 
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
-
 static at_params *open_store(void)
 {
     at_device *d;
     at_error err;
-    must(at_device_open(&d, "cpu", &(at_device_options){ .threads = 2 }, &err), &err);
+    test_must(at_device_open(&d, "cpu", &(at_device_options){ .threads = 2 }, &err), &err);
     return at_params_new(d);
 }
 
@@ -45,7 +41,7 @@ static run start(at_params *store, at_graph *g)
 {
     run r = { .graph = g };
     at_error err;
-    must(at_plan_new(&r.plan, at_params_device(store), store, g, NULL, &err), &err);
+    test_must(at_plan_new(&r.plan, at_params_device(store), store, g, NULL, &err), &err);
     return r;
 }
 
@@ -56,7 +52,7 @@ static void set(run *r, at_tensor t, double scale, double shift)
     at_error err;
     float *data = sdxl_tiny_numbers(AT_F32, at_elements(&info->view), scale, shift,
                                     sdxl_tiny_seed(info->name));
-    must(at_plan_set(r->plan, t, data, &err), &err);
+    test_must(at_plan_set(r->plan, t, data, &err), &err);
     free(data);
 }
 
@@ -67,7 +63,7 @@ static float *get(run *r, at_tensor t, int *count)
     float *values = malloc(at_view_bytes(&v));
     at_error err;
     AT_ASSERT(values, "no memory");
-    must(at_plan_get(r->plan, t, values, &err), &err);
+    test_must(at_plan_get(r->plan, t, values, &err), &err);
     *count = (int)at_elements(&v);
     return values;
 }
@@ -120,7 +116,7 @@ static void carry(run *from, at_tensor a, run *to, at_tensor b)
     int count;
     at_error err;
     float *values = get(from, a, &count);
-    must(at_plan_set(to->plan, b, values, &err), &err);
+    test_must(at_plan_set(to->plan, b, values, &err), &err);
     free(values);
 }
 
@@ -131,7 +127,7 @@ static void unet_is_torchs(void **state)
     at_sdxl_unet *m;
     at_error err = { 0 };
     (void)state;
-    must(at_sdxl_unet_new(&m, store, &sdxl_tiny_unet, AT_F32, &err), &err);
+    test_must(at_sdxl_unet_new(&m, store, &sdxl_tiny_unet, AT_F32, &err), &err);
     sdxl_tiny_fill(store);
     at_graph *gt = at_graph_new(), *gs = at_graph_new();
     const at_sdxl_unet_text t = at_sdxl_unet_describe_text(m, gt, size);
@@ -140,12 +136,12 @@ static void unet_is_torchs(void **state)
     set(&text, t.context, 1, 0);
     set(&text, t.pooled, 1, 0);
     set(&text, t.sizes, 400, 450);
-    must(at_plan_run(text.plan, &err), &err);
+    test_must(at_plan_run(text.plan, &err), &err);
     carry(&text, t.keys, &step, s.keys);
     carry(&text, t.added, &step, s.added);
     set(&step, s.latent, 1, 0);
     set(&step, s.time, 400, 450);
-    must(at_plan_run(step.plan, &err), &err);
+    test_must(at_plan_run(step.plan, &err), &err);
     compare("unet", &step, s.out);
     end(&step);
     end(&text);
@@ -160,17 +156,17 @@ static void vae_is_torchs(void **state)
     at_sdxl_vae *m;
     at_error err = { 0 };
     (void)state;
-    must(at_sdxl_vae_new(&m, store, &sdxl_tiny_vae, AT_F32, &err), &err);
+    test_must(at_sdxl_vae_new(&m, store, &sdxl_tiny_vae, AT_F32, &err), &err);
     sdxl_tiny_fill(store);
     at_graph *gd = at_graph_new(), *ge = at_graph_new();
     const at_sdxl_vae_io d = at_sdxl_vae_describe_decoder(m, gd, 1, H, W);
     const at_sdxl_vae_io e = at_sdxl_vae_describe_encoder(m, ge, BATCH, 8 * H, 8 * W);
     run decoder = start(store, gd), encoder = start(store, ge);
     set(&decoder, d.in, 1, 0);
-    must(at_plan_run(decoder.plan, &err), &err);
+    test_must(at_plan_run(decoder.plan, &err), &err);
     compare("decoder", &decoder, d.out);
     set(&encoder, e.in, 1, 0);
-    must(at_plan_run(encoder.plan, &err), &err);
+    test_must(at_plan_run(encoder.plan, &err), &err);
     compare("encoder", &encoder, e.out);
     end(&encoder);
     end(&decoder);

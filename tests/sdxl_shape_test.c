@@ -10,6 +10,7 @@
 #include "engine/plan.h"
 #include "models/layers.h"
 #include "tests/shapes/sdxl_tiny.h"
+#include "tests/told.h"
 #include "tests/unit.h"
 
 /* A device, a store and what is made from them. */
@@ -20,16 +21,11 @@ typedef struct bed {
     at_sdxl_vae *vae;
 } bed;
 
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
-
 static bed open_bed(void)
 {
     bed b = { 0 };
     at_error err = { 0 };
-    must(at_device_open(&b.device, "cpu", &(at_device_options){ .threads = 2 }, &err), &err);
+    test_must(at_device_open(&b.device, "cpu", &(at_device_options){ .threads = 2 }, &err), &err);
     b.store = at_params_new(b.device);
     return b;
 }
@@ -38,7 +34,7 @@ static bed open_unet(const at_sdxl_unet_config *config, at_dtype dtype)
 {
     bed b = open_bed();
     at_error err = { 0 };
-    must(at_sdxl_unet_new(&b.unet, b.store, config, dtype, &err), &err);
+    test_must(at_sdxl_unet_new(&b.unet, b.store, config, dtype, &err), &err);
     return b;
 }
 
@@ -46,7 +42,7 @@ static bed open_vae(const at_sdxl_vae_config *config, at_dtype dtype)
 {
     bed b = open_bed();
     at_error err = { 0 };
-    must(at_sdxl_vae_new(&b.vae, b.store, config, dtype, &err), &err);
+    test_must(at_sdxl_vae_new(&b.vae, b.store, config, dtype, &err), &err);
     return b;
 }
 
@@ -352,7 +348,7 @@ static void set_input(at_plan *plan, at_graph *g, at_tensor t, const request *r)
         memcpy(data, fresh, (size_t)row * at_dtype_bytes(info->view.dtype));
         free(fresh);
     }
-    must(at_plan_set(plan, t, data, &err), &err);
+    test_must(at_plan_set(plan, t, data, &err), &err);
     free(data);
 }
 
@@ -360,8 +356,8 @@ static at_plan *plan_of(const bed *b, at_graph *g)
 {
     at_plan *plan;
     at_error err;
-    must(at_plan_new(&plan, b->device, b->store, g, &(at_plan_options){ .exact = true }, &err),
-         &err);
+    test_must(at_plan_new(&plan, b->device, b->store, g, &(at_plan_options){ .exact = true }, &err),
+              &err);
     return plan;
 }
 
@@ -370,8 +366,8 @@ static void carry(at_plan *from, at_tensor a, at_plan *to, at_tensor b, size_t b
     at_error err;
     void *data = malloc(bytes);
     AT_ASSERT(data, "no memory");
-    must(at_plan_get(from, a, data, &err), &err);
-    must(at_plan_set(to, b, data, &err), &err);
+    test_must(at_plan_get(from, a, data, &err), &err);
+    test_must(at_plan_set(to, b, data, &err), &err);
     free(data);
 }
 
@@ -393,17 +389,17 @@ static float *draw(const bed *b, const request *r)
     set_input(text, gt, t.context, r);
     set_input(text, gt, t.pooled, r);
     set_input(text, gt, t.sizes, r);
-    must(at_plan_run(text, &err), &err);
+    test_must(at_plan_run(text, &err), &err);
     carry(text, t.keys, step, s.keys, bytes_of(gt, t.keys));
     carry(text, t.added, step, s.added, bytes_of(gt, t.added));
     set_input(step, gs, s.latent, r);
     set_input(step, gs, s.time, r);
-    must(at_plan_run(step, &err), &err);
+    test_must(at_plan_run(step, &err), &err);
     const at_view v = at_graph_view(gs, s.out);
     void *raw = malloc(at_view_bytes(&v));
     float *out = malloc((size_t)at_elements(&v) * sizeof *out);
     AT_ASSERT(raw && out, "no memory");
-    must(at_plan_get(step, s.out, raw, &err), &err);
+    test_must(at_plan_get(step, s.out, raw, &err), &err);
     for (int64_t i = 0; i < at_elements(&v); i++)
         out[i] = (float)at_load(raw, i, v.dtype);
     free(raw);
@@ -486,16 +482,16 @@ static at_plan *step_of(const bed *b, at_graph *g, const void *keys, const void 
     const request r = { .batch = 1 };
     set_input(plan, g, at_graph_named(g, "latent"), &r);
     set_input(plan, g, at_graph_named(g, "time"), &r);
-    must(at_plan_set(plan, at_graph_named(g, "keys"), keys, &err), &err);
-    must(at_plan_set(plan, at_graph_named(g, "added"), added, &err), &err);
-    must(at_plan_run(plan, &err), &err);
+    test_must(at_plan_set(plan, at_graph_named(g, "keys"), keys, &err), &err);
+    test_must(at_plan_set(plan, at_graph_named(g, "added"), added, &err), &err);
+    test_must(at_plan_run(plan, &err), &err);
     return plan;
 }
 
 static void take(at_plan *plan, at_graph *g, float *out)
 {
     at_error err;
-    must(at_plan_get(plan, at_graph_named(g, "out"), out, &err), &err);
+    test_must(at_plan_get(plan, at_graph_named(g, "out"), out, &err), &err);
     at_plan_free(plan);
 }
 
@@ -520,9 +516,9 @@ static void f8_moves_it_little(void **state)
     assert_int_equal(at_f8_sites(f), SITES);
     at_graph *calibration = at_f8_calibration(f);
     at_plan *seen = step_of(&b, calibration, k, a);
-    must(at_f8_observe(f, seen, &err), &err);
+    test_must(at_f8_observe(f, seen, &err), &err);
     at_plan_free(seen);
-    must(at_f8_graph(f, &f8, &err), &err);
+    test_must(at_f8_graph(f, &f8, &err), &err);
     take(step_of(&b, f8, k, a), f8, narrow);
     const double moved = distance(plain, narrow) / spread(plain);
     printf("tiny UNet in f8: moved by %.3f\n", moved);
@@ -581,7 +577,7 @@ static at_resnet name_resnet(at_params *store, at_naming *n, const char *where, 
     at_naming_start(n, store, AT_F32, err);
     at_naming_enter(n, "%s", where);
     at_resnet r = at_name_resnet(n, size, NULL, NULL);
-    must(n->status, err);
+    test_must(n->status, err);
     return r;
 }
 
@@ -629,9 +625,9 @@ static void skip_is_as_if_joined(void **state)
     static float a[2 * PIXELS * PIXELS * OUT], w[2 * PIXELS * PIXELS * OUT];
     set_input(plan, g, x, &(request){ 0 });
     set_input(plan, g, skip, &(request){ 0 });
-    must(at_plan_run(plan, &err), &err);
-    must(at_plan_get(plan, y1, a, &err), &err);
-    must(at_plan_get(plan, y2, w, &err), &err);
+    test_must(at_plan_run(plan, &err), &err);
+    test_must(at_plan_get(plan, y1, a, &err), &err);
+    test_must(at_plan_get(plan, y2, w, &err), &err);
     for (size_t i = 0; i < AT_COUNT(a); i++) /* sums of 96 terms in another order */
         assert_true(fabsf(a[i] - w[i]) <= 1e-4f * (1 + fabsf(w[i])));
     at_plan_free(plan);
@@ -654,11 +650,11 @@ static void vae_runs(void **state)
     sdxl_tiny_fill(b.store);
     for (int i = 0; i < 2; i++) {
         set_input(decoder, gd, d.in, &(request){ .changed = i ? "latent" : NULL });
-        must(at_plan_run(decoder, &err), &err);
-        must(at_plan_get(decoder, d.out, picture[i], &err), &err);
-        must(at_plan_set(encoder, e.in, picture[i], &err), &err);
-        must(at_plan_run(encoder, &err), &err);
-        must(at_plan_get(encoder, e.out, moments[i], &err), &err);
+        test_must(at_plan_run(decoder, &err), &err);
+        test_must(at_plan_get(decoder, d.out, picture[i], &err), &err);
+        test_must(at_plan_set(encoder, e.in, picture[i], &err), &err);
+        test_must(at_plan_run(encoder, &err), &err);
+        test_must(at_plan_get(encoder, e.out, moments[i], &err), &err);
     }
     for (size_t i = 0; i < AT_COUNT(picture[0]); i++)
         assert_true(isfinite(picture[0][i]) && isfinite(picture[1][i]));

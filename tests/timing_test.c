@@ -1,7 +1,6 @@
 /* timing_test.c -- time taken on a device: on a stub that plays the driver (cuda_stub.c), whose
  * moments lie a millisecond apart for each piece of work between them, launches are captured,
  * replayed and timed, operands are taken in turn, and whichever call fails is told. */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,86 +11,10 @@
 #include "kernels/ops.h"
 #include "kernels/shape.h"
 #include "kernels/variants.h"
-#include "tests/cuda_stub.h"
+#include "tests/cuda_stubbed.h"
 #include "tests/unit.h"
 
-enum { MIB = 1 << 20, ILLEGAL_ADDRESS = 700, PIECES = 2 };
-
-/* --- the stub --------------------------------------------------------------------------------- */
-
-static void *symbol(const char *name)
-{
-    void *library = dlopen(AT_CUDA_STUB, RTLD_NOW | RTLD_LOCAL), *found;
-    if (!library)
-        fail_msg("%s", dlerror());
-    found = dlsym(library, name);
-    assert_non_null(found);
-    dlclose(library);
-    return found;
-}
-
-static cuda_stub *stub(void)
-{
-    union {
-        void *found;
-        cuda_stub_state_fn *state;
-    } call = { symbol("cuda_stub_state") };
-    return call.state();
-}
-
-static at_cu_result launch(at_cu_stream stream, int value)
-{
-    union {
-        void *found;
-        cuda_stub_launch_fn *launch;
-    } call = { symbol("cuda_stub_launch") };
-    return call.launch(stream, value);
-}
-
-static int set_up(void **state)
-{
-    *state = dlopen(AT_CUDA_STUB, RTLD_NOW | RTLD_LOCAL);
-    *stub() = (cuda_stub){ .devices = 1,
-                           .version = 13000,
-                           .sm = 90,
-                           .memory = (size_t)256 * MIB,
-                           .granularity = (size_t)2 * MIB };
-    return 0;
-}
-
-static int nothing_is_left(void **state)
-{
-    const cuda_stub *s = stub();
-    int failed = s->wrong || s->live || s->used;
-    if (failed)
-        printf("FAIL the driver was left with %d objects and %zu bytes: %s\n", s->live, s->used,
-               s->wrong ? s->wrong : "they leaked");
-    dlclose(*state);
-    return failed;
-}
-
-static at_status open_stub(at_device *d, const at_device_options *options, at_error *err)
-{
-    const at_cuda_files files = { AT_CUDA_STUB, "", "" };
-    return at_device_cuda_open(d, &files, options, err);
-}
-
-static at_device_api stub_api(void)
-{
-    at_device_api api = at_device_cuda;
-    api.open = open_stub;
-    api.hold = NULL;
-    return api;
-}
-
-static at_device *open_device(const at_device_api *api)
-{
-    at_device *d;
-    at_error err;
-    if (at_device_open_api(&d, api, NULL, &err) != AT_OK)
-        fail_msg("%s", err.text);
-    return d;
-}
+enum { ILLEGAL_ADDRESS = 700, PIECES = 2 };
 
 static bool near(double found, double expected)
 {
@@ -131,7 +54,7 @@ static at_status seen_run(const void *args, const at_prepared *p, const at_launc
     if (++s->runs == s->fail_at)
         return at_fail(l->err, AT_DEVICE, "the planted kernel would not start");
     for (int i = 0; i < PIECES; i++)
-        if (launch(l->stream->native, i) != AT_CUDA_SUCCESS)
+        if (cuda_stub_launch_on(l->stream->native, i) != AT_CUDA_SUCCESS)
             return at_fail(l->err, AT_DEVICE, "no launch");
     return AT_OK;
 }
@@ -157,25 +80,25 @@ static at_status time_planted(at_device *d, const char *text, size_t rotate, dou
 
 static void moments_lie_on_the_stream(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_moment m[3];
     at_error err;
     (void)state;
-    const int before = stub()->live;
+    const int before = cuda_stub_seen()->live;
     assert_int_equal(at_moments_new(d, m, 3, &err), AT_OK);
-    assert_int_equal(stub()->live, before + 3);
-    launch(d->stream.native, 1);
+    assert_int_equal(cuda_stub_seen()->live, before + 3);
+    cuda_stub_launch_on(d->stream.native, 1);
     at_moment_mark(d, &m[0]);
     for (int i = 0; i < 5; i++)
-        launch(d->stream.native, i);
+        cuda_stub_launch_on(d->stream.native, i);
     at_moment_mark(d, &m[1]);
     at_moment_mark(d, &m[2]);
-    assert_int_equal(stub()->logged, 0); /* marking waits for nothing */
+    assert_int_equal(cuda_stub_seen()->logged, 0); /* marking waits for nothing */
     assert_true(near(at_moments_between(d, &m[0], &m[1]), 5e-3));
     assert_true(at_moments_between(d, &m[1], &m[2]) == 0);
     at_moments_free(d, m, 3);
-    assert_int_equal(stub()->live, before);
+    assert_int_equal(cuda_stub_seen()->live, before);
     assert_int_equal(at_device_check(d, &err), AT_OK);
     at_device_close(d);
 }
@@ -185,9 +108,9 @@ static void a_failing_moment_is_told(void **state)
     static const char *const words[] = { "making an event failed", "marking a moment failed",
                                          "the work before a moment failed",
                                          "the time between two moments failed" };
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     (void)state;
     /* Each call of the driver is preceded by a push and followed by a pop. */
     const int call_of[] = { 2, 8, 14, 15 };
@@ -233,8 +156,8 @@ static void without_events_the_clock_serves(void **state)
 
 static void a_run_is_timed_by_the_device(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_timing t;
     at_error err = { 0 };
     (void)state;
@@ -262,8 +185,8 @@ static int sets_seen(int from)
 static void operands_are_taken_in_turn(void **state)
 {
     enum { ROWS = 64, COLS = 100, BYTES = ROWS * COLS * sizeof(float), SETS = 8 };
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_timing t;
     at_error err = { 0 };
     (void)state;
@@ -292,8 +215,8 @@ static void operands_are_taken_in_turn(void **state)
 /* Not more than half of what is free, and not more than there is time for. */
 static void sets_have_limits(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_timing t;
     at_error err = { 0 };
     (void)state;
@@ -311,8 +234,8 @@ static void sets_have_limits(void **state)
 
 static void a_launch_that_fails_is_told(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     (void)state;
     for (saw.fail_at = 1; saw.fail_at <= 4; saw.fail_at++) {
         at_timing t;
@@ -331,9 +254,9 @@ static void a_launch_that_fails_is_told(void **state)
 /* Whether a failure of call 'n' was met at all. */
 static bool fails_at(int n)
 {
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_timing t;
     at_error err = { 0 };
     s->fail_with = ILLEGAL_ADDRESS;
@@ -356,8 +279,9 @@ static void whichever_call_fails_it_is_told(void **state)
     int n = 1;
     (void)state;
     while (fails_at(n)) {
-        if (stub()->live || stub()->used)
-            fail_msg("call %d: %d objects and %zu bytes leaked", n, stub()->live, stub()->used);
+        if (cuda_stub_seen()->live || cuda_stub_seen()->used)
+            fail_msg("call %d: %d objects and %zu bytes leaked", n, cuda_stub_seen()->live,
+                     cuda_stub_seen()->used);
         n += n < EVERY ? 1 : n / PART;
     }
     assert_true(n > EVERY);
@@ -390,7 +314,7 @@ static at_status pieces_run(const void *args, const at_prepared *p, const at_lau
     const at_pieces_args *a = args;
     (void)p;
     for (int64_t i = 0; i < a->pieces; i++)
-        if (launch(l->stream->native, (int)i) != AT_CUDA_SUCCESS)
+        if (cuda_stub_launch_on(l->stream->native, (int)i) != AT_CUDA_SUCCESS)
             return at_fail(l->err, AT_DEVICE, "no launch");
     return AT_OK;
 }
@@ -431,8 +355,8 @@ static at_status profile(at_device *d, at_plan_times *times, double *seconds, at
 
 static void nodes_and_replays_are_timed_by_the_device(void **state)
 {
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_plan_times times;
     double seconds[NODES], sum = 0;
     at_error err = { 0 };
@@ -452,9 +376,9 @@ static void nodes_and_replays_are_timed_by_the_device(void **state)
 /* Whether a failure of call 'n' was met at all. */
 static bool profile_fails_at(int n)
 {
-    cuda_stub *s = stub();
-    at_device_api api = stub_api();
-    at_device *d = open_device(&api);
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_device *d = cuda_stub_open(&api);
     at_plan_times times;
     double seconds[NODES];
     at_error err = { 0 };
@@ -477,12 +401,14 @@ static void whichever_call_of_a_profile_fails_it_is_told(void **state)
     int n = 1;
     (void)state;
     for (; profile_fails_at(n); n++)
-        if (stub()->live || stub()->used)
-            fail_msg("call %d: %d objects and %zu bytes leaked", n, stub()->live, stub()->used);
+        if (cuda_stub_seen()->live || cuda_stub_seen()->used)
+            fail_msg("call %d: %d objects and %zu bytes leaked", n, cuda_stub_seen()->live,
+                     cuda_stub_seen()->used);
     assert_true(n > 2 * NODES);
 }
 
-#define WITH_STUB(test) cmocka_unit_test_setup_teardown(test, set_up, nothing_is_left)
+#define WITH_STUB(test) \
+    cmocka_unit_test_setup_teardown(test, cuda_stub_set_up, cuda_stub_nothing_is_left)
 
 int main(void)
 {

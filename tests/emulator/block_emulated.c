@@ -7,6 +7,7 @@
 #include "tests/block.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/emulator.h"
+#include "tests/told.h"
 
 static const char *set_order(int i)
 {
@@ -17,11 +18,6 @@ static const char *set_order(int i)
     return at_emu_order_name(orders[i]);
 }
 
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
-
 /* Memory that is gone by the time of a replay: the run fails, and says who wanted what. */
 static void a_fault_in_a_replay_is_told(void)
 {
@@ -30,20 +26,20 @@ static void a_fault_in_a_replay_is_told(void)
     at_device *d;
     at_plan *plan;
     at_error err = { 0 };
-    must(at_device_emulated(&d, &err), &err);
+    test_must(at_device_emulated(&d, &err), &err);
     at_params *params = at_params_new(d);
     at_graph *g = at_graph_new();
     at_tensor x = at_graph_input(g, "x", AT_F32, 2, size), y = at_scale(g, x, 2, 0);
     at_graph_output(g, y, "y");
-    must(at_plan_new(&plan, d, params, g, NULL, &err), &err);
+    test_must(at_plan_new(&plan, d, params, g, NULL, &err), &err);
     void *memory = at_device_alloc_zeroed(d, BYTES);
     at_plan_bind(plan, x, memory);
     for (int i = 0; i < 3; i++)
-        must(at_plan_run(plan, &err), &err);
+        test_must(at_plan_run(plan, &err), &err);
     at_device_free(d, memory, BYTES);
     if (at_plan_run(plan, &err) == AT_OK || !strstr(err.text, "launching a captured plan failed") ||
         !strstr(err.text, "which no allocation covers"))
-        block_failed("a replay that reads freed memory says '%s'", err.text);
+        test_failed("a replay that reads freed memory says '%s'", err.text);
     at_plan_free(plan);
     at_graph_free(g);
     at_params_free(params);

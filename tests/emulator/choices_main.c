@@ -4,7 +4,6 @@
  * cuts no sum, by candidate and by text; the planted algorithm's rows depend on the batch, and the
  * others' do not; an address off alignment takes our own kernel; a workspace counts as scratch, up
  * to its limit. Exit status: 0 all of it, 1 something is not so. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,9 @@
 #include "kernels/ops.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/emulator.h"
+#include "tests/told.h"
 
 enum { SAMPLES = 3, L = 40, K = 64, N = 96, TEXT = 256 };
-
-static int failures;
-
-static void __attribute__((format(printf, 1, 2))) failed(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    printf("FAIL ");
-    vprintf(fmt, args);
-    printf("\n");
-    va_end(args);
-    failures++;
-}
 
 /* --- a call with its memory ------------------------------------------------------------------- */
 
@@ -143,7 +130,7 @@ static bool same_for_a_sample_alone(call *c, const char *text)
     unsigned char *one = run(c, v, &in, &err);
     describe(c, SAMPLES);
     if (!all || !one)
-        failed("'%s' does not run: %s", text, err.text);
+        test_failed("'%s' does not run: %s", text, err.text);
     bool same = all && one && !memcmp(all, one, c->y_bytes / SAMPLES);
     free(one);
     free(all);
@@ -164,19 +151,19 @@ static void check_exact(call *c)
         if (status == AT_UNSUPPORTED)
             continue;
         if (status != AT_OK)
-            failed("candidate %d: %s", i, err.text);
+            test_failed("candidate %d: %s", i, err.text);
         exact++;
         if (strstr(text, "splitk 3"))
-            failed("exact candidate %d cuts its sums: %s", i, text);
+            test_failed("exact candidate %d cuts its sums: %s", i, text);
         if (!same_for_a_sample_alone(c, text)) {
             planted++;
             if (strncmp(text, "raw ", 4) != 0)
-                failed("'%s' depends on the batch", text);
+                test_failed("'%s' depends on the batch", text);
         }
     }
     if (n != 4 || exact != 3 || planted != 1)
-        failed("%d candidates, %d exact, %d that depend on the batch: expected 4, 3, 1", n, exact,
-               planted);
+        test_failed("%d candidates, %d exact, %d that depend on the batch: expected 4, 3, 1", n,
+                    exact, planted);
 }
 
 /* Every candidate by its text, in the mode that it is not exact in; then texts that are none. */
@@ -194,18 +181,18 @@ static void check_texts(call *c)
         if (status == AT_OK)
             status = name(c, &in, again, &scratch_again, &err);
         if (status != AT_OK || strcmp(text, again) != 0 || scratch != scratch_again)
-            failed("candidate %d '%s' comes back as '%s' %s", i, text, again, err.text);
+            test_failed("candidate %d '%s' comes back as '%s' %s", i, text, again, err.text);
         in.exact = true;
         if (!strstr(text, "splitk 3"))
             continue;
         cut = true;
         if (scratch < 3 * SAMPLES * L * N * sizeof(float) || scratch > AT_WORKSPACE_MAX)
-            failed("'%s' has %zu bytes of scratch", text, scratch);
+            test_failed("'%s' has %zu bytes of scratch", text, scratch);
         if (name(c, &in, again, &scratch, &err) != AT_UNSUPPORTED || !strstr(err.text, "not exact"))
-            failed("'%s' is taken for exact: %s", text, err.text);
+            test_failed("'%s' is taken for exact: %s", text, err.text);
     }
     if (!cut)
-        failed("no candidate cuts its sums");
+        test_failed("no candidate cuts its sums");
 }
 
 static void check_damaged(call *c)
@@ -233,7 +220,7 @@ static void check_damaged(call *c)
         size_t scratch;
         at_error err = { 0 };
         if (name(c, &in, text, &scratch, &err) != AT_UNSUPPORTED || !strstr(err.text, "cuBLASLt"))
-            failed("'%s' is no choice, and what is said is '%s'", damaged[i], err.text);
+            test_failed("'%s' is no choice, and what is said is '%s'", damaged[i], err.text);
     }
 }
 
@@ -245,7 +232,7 @@ static void check_unaligned(call *c)
     char text[AT_CHOICE_MAX];
     size_t scratch;
     if (name(c, &(at_prepare_in){ &c->device->caps, 0, false, 1, NULL }, text, &scratch, &err))
-        failed("no second candidate: %s", err.text);
+        test_failed("no second candidate: %s", err.text);
     in.choice = text; /* the planted one, whose bytes are not our own kernel's */
     unsigned char *aligned = run(c, variant("linear_cublaslt"), &in, &err);
     c->args.x.data = (char *)c->x + 2;
@@ -254,11 +241,11 @@ static void check_unaligned(call *c)
     unsigned char *ours = run(c, variant("linear_cuda"), &in, &err);
     c->args.x.data = c->x;
     if (!aligned || !theirs || !ours)
-        failed("off alignment: %s", err.text);
+        test_failed("off alignment: %s", err.text);
     else if (memcmp(theirs, ours, c->y_bytes) != 0)
-        failed("off alignment: not our own kernel's bytes");
+        test_failed("off alignment: not our own kernel's bytes");
     else if (!memcmp(aligned, ours, c->y_bytes))
-        failed("off alignment: the same bytes as aligned");
+        test_failed("off alignment: the same bytes as aligned");
     free(ours);
     free(theirs);
     free(aligned);
@@ -279,6 +266,6 @@ int main(void)
     check_unaligned(&c);
     clear_call(&c);
     at_device_close(device);
-    printf("choices: %d failures\n", failures);
-    return failures > 0;
+    printf("choices: %d failures\n", test_failures());
+    return test_failures() > 0;
 }

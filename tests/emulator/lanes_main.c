@@ -15,15 +15,9 @@
 #include "engine/plan.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/emulator.h"
+#include "tests/told.h"
 
 enum { ROWS = 4, COLS = 64, N = ROWS * COLS, NODES = 36, RUNS = 4, GRAPHS = 24 };
-
-static int failures;
-
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
 
 static void fill(uint32_t seed, float *out)
 {
@@ -129,17 +123,17 @@ static void open_model(model *m, describe_fn *describe, lane_use use, unsigned s
                                      [AT_HYPER_BIAS2] = 0.001f,
                                      [AT_HYPER_FACTOR] = 1 };
     *m = (model){ .use = use, .seed = seed };
-    must(at_device_emulated(&m->device, &err), &err);
+    test_must(at_device_emulated(&m->device, &err), &err);
     m->params = at_params_new(m->device);
     m->g = at_graph_new();
     m->x = at_graph_input(m->g, "x", AT_F32, 2, (const int64_t[]){ ROWS, COLS });
     m->hyper = at_graph_input(m->g, "hyper", AT_F32, 1, (const int64_t[]){ AT_HYPERS });
     describe(m);
     at_graph_output(m->g, m->y, "y");
-    must(at_plan_new(&m->plan, m->device, m->params, m->g, NULL, &err), &err);
+    test_must(at_plan_new(&m->plan, m->device, m->params, m->g, NULL, &err), &err);
     fill(seed, x);
-    must(at_plan_set(m->plan, m->x, x, &err), &err);
-    must(at_plan_set(m->plan, m->hyper, hyper, &err), &err);
+    test_must(at_plan_set(m->plan, m->x, x, &err), &err);
+    test_must(at_plan_set(m->plan, m->hyper, hyper, &err), &err);
 }
 
 static void close_model(model *m)
@@ -162,8 +156,8 @@ static void run(describe_fn *describe, lane_use use, unsigned seed, at_emu_strea
         .order = AT_EMU_RUN_AHEAD, .seed = 3, .streams = streams, .quiet = true });
     open_model(&m, describe, use, seed);
     for (int i = 0; i < RUNS; i++) {
-        must(at_plan_run(m.plan, &err), &err);
-        must(at_plan_get(m.plan, m.y, y[i], &err), &err);
+        test_must(at_plan_run(m.plan, &err), &err);
+        test_must(at_plan_get(m.plan, m.y, y[i], &err), &err);
     }
     close_model(&m);
 }
@@ -177,9 +171,8 @@ static void same_bytes(describe_fn *describe, const char *name, unsigned seed)
         run(describe, MANY_LANES, seed, (at_emu_streams)s, got);
         for (int i = 0; i < RUNS; i++)
             if (memcmp(expected[i], got[i], sizeof got[i])) {
-                printf("FAIL %s, seed %u: run %d with lanes in schedule %d has other bytes\n", name,
-                       seed, i, s);
-                failures++;
+                test_failed("%s, seed %u: run %d with lanes in schedule %d has other bytes", name,
+                            seed, i, s);
             }
     }
 }
@@ -196,9 +189,7 @@ static void lanes_are_there(void)
             waits += info.waits.after[k] >= 0;
     }
     if (!used[AT_LANE_COMPUTE] || !used[AT_LANE_COPY] || !used[AT_LANE_COLLECTIVE] || !waits) {
-        printf("FAIL %d, %d and %d nodes on the lanes, %d waits\n", used[0], used[1], used[2],
-               waits);
-        failures++;
+        test_failed("%d, %d and %d nodes on the lanes, %d waits", used[0], used[1], used[2], waits);
     }
     close_model(&m);
 }
@@ -245,9 +236,8 @@ static void schedules_show_a_missing_wait(void)
         float with = replayed((at_emu_streams)i, WAITS);
         float lacking = replayed((at_emu_streams)i, LACKS_A_WAIT);
         if (with != 2.0f || lacking != without[i]) {
-            printf("FAIL schedule %d: %g with the wait, expected 2; %g without, expected %g\n", i,
-                   (double)with, (double)lacking, (double)without[i]);
-            failures++;
+            test_failed("schedule %d: %g with the wait, expected 2; %g without, expected %g", i,
+                        (double)with, (double)lacking, (double)without[i]);
         }
     }
 }
@@ -261,6 +251,6 @@ int main(void)
     same_bytes(describe_update, "an update", 1);
     for (unsigned seed = 1; seed <= GRAPHS; seed++)
         same_bytes(describe_random, "a random graph", seed);
-    printf("lanes: %d failures\n", failures);
-    return failures > 0;
+    printf("lanes: %d failures\n", test_failures());
+    return test_failures() > 0;
 }

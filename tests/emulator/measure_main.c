@@ -2,7 +2,6 @@
  * ops with operands in turn, a plan's nodes beside its replay. Times are the emulator's and mean
  * nothing; that there are any, of the right work, is held. Exit status: 0 all of it, 1 something is
  * not so. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,31 +13,14 @@
 #include "kernels/peak_gpu.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/emulator.h"
-
-static int failures;
-
-static void __attribute__((format(printf, 1, 2))) failed(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    printf("FAIL ");
-    vprintf(fmt, args);
-    printf("\n");
-    va_end(args);
-    failures++;
-}
-
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
+#include "tests/told.h"
 
 /* --- the machine ------------------------------------------------------------------------------ */
 
 static void is_positive(const char *what, double figure)
 {
     if (!(figure > 0))
-        failed("%s is %g", what, figure);
+        test_failed("%s is %g", what, figure);
 }
 
 static void a_gpu_is_measured(at_device *d)
@@ -51,11 +33,11 @@ static void a_gpu_is_measured(at_device *d)
                                       .seconds = 1e-3 };
     at_machine m;
     at_error err = { 0 };
-    must(at_machine_measure_gpu(d, &work, &m, &err), &err);
+    test_must(at_machine_measure_gpu(d, &work, &m, &err), &err);
     if (strcmp(m.name, "emulated sm_90") || m.multiprocessors != 132 || m.cache_bytes != 50 << 20 ||
         !m.memory_bytes)
-        failed("the machine is '%s', %d multiprocessors, %zu bytes of cache, %zu of memory", m.name,
-               m.multiprocessors, m.cache_bytes, m.memory_bytes);
+        test_failed("the machine is '%s', %d multiprocessors, %zu bytes of cache, %zu of memory",
+                    m.name, m.multiprocessors, m.cache_bytes, m.memory_bytes);
     is_positive("f32", m.f32_flops);
     is_positive("bf16", m.bf16_flops);
     is_positive("f16", m.f16_flops);
@@ -63,7 +45,7 @@ static void a_gpu_is_measured(at_device *d)
     is_positive("a launch", m.launch_seconds);
     is_positive("enqueueing launches", m.enqueue_seconds);
     if (m.n_bandwidth != 2 || m.bandwidth[1].bytes != 64 << 10)
-        failed("%d bandwidths", m.n_bandwidth);
+        test_failed("%d bandwidths", m.n_bandwidth);
     for (int i = 0; i < m.n_bandwidth; i++) {
         is_positive("a copy", m.bandwidth[i].copy);
         is_positive("the driver's copy", m.bandwidth[i].driver_copy);
@@ -72,7 +54,7 @@ static void a_gpu_is_measured(at_device *d)
     is_positive("a roofline of bytes", at_machine_roofline(&m, bytes, AT_F32));
     m.f8_flops = 4e30;
     if (at_machine_roofline(&m, flops, AT_F8) != 1e9 / 4e30)
-        failed("f8 has no peak of its own");
+        test_failed("f8 has no peak of its own");
 }
 
 /* Every byte of sizes around a block's, none beyond. */
@@ -91,14 +73,14 @@ static void a_copy_is_whole(at_device *d)
         memset(to, 0xEE, MOST);
         at_device_upload(d, memory, from, MOST);
         at_device_upload(d, memory + MOST, to, MOST);
-        must(at_peak_gpu_kernels()->copy(memory + MOST, memory, sizes[k], &l), &err);
+        test_must(at_peak_gpu_kernels()->copy(memory + MOST, memory, sizes[k], &l), &err);
         at_device_download(d, to, memory + MOST, MOST);
-        must(at_device_check(d, &err), &err);
+        test_must(at_device_check(d, &err), &err);
         if (memcmp(to, from, sizes[k]))
-            failed("a copy of %zu bytes has others", sizes[k]);
+            test_failed("a copy of %zu bytes has others", sizes[k]);
         for (size_t i = sizes[k]; i < sizes[k] + GUARD; i++)
             if (to[i] != 0xEE) {
-                failed("a copy of %zu bytes wrote byte %zu", sizes[k], i);
+                test_failed("a copy of %zu bytes wrote byte %zu", sizes[k], i);
                 break;
             }
     }
@@ -115,17 +97,17 @@ static void operands_take_turns(at_device *d)
     at_bench *b;
     at_timing t = { 0 };
     at_error err = { 0 };
-    must(at_bench_new(&b, d, op, text, AT_BF16, &err), &err);
+    test_must(at_bench_new(&b, d, op, text, AT_BF16, &err), &err);
     const at_variant *v = at_op_pick(op, at_bench_args(b), &d->caps, false);
     AT_ASSERT(v && at_bench_bytes(b) > 0, "conv2d has no variant");
-    must(at_bench_time(b, v, 0.2, &t, &err), &err);
+    test_must(at_bench_time(b, v, 0.2, &t, &err), &err);
     if (t.sets < 2 || t.seconds <= 0 || t.seconds_min > t.seconds || t.runs < t.sets)
-        failed("%s: %d sets, %d runs of %g s, %g at least", v->name, t.sets, t.runs, t.seconds,
-               t.seconds_min);
+        test_failed("%s: %d sets, %d runs of %g s, %g at least", v->name, t.sets, t.runs, t.seconds,
+                    t.seconds_min);
     at_bench_rotate(b, 0);
-    must(at_bench_time(b, v, 0.01, &t, &err), &err);
+    test_must(at_bench_time(b, v, 0.01, &t, &err), &err);
     if (t.sets != 1 || t.seconds <= 0)
-        failed("%s: %d sets where one was wanted", v->name, t.sets);
+        test_failed("%s: %d sets where one was wanted", v->name, t.sets);
     at_bench_free(b);
 }
 
@@ -139,7 +121,7 @@ static bool said(const at_plan *plan, at_status (*print)(const at_plan *, FILE *
     at_error err = { 0 };
     FILE *out = open_memstream(&text, &size);
     AT_ASSERT(out, "no memory");
-    must(print(plan, out, &err), &err);
+    test_must(print(plan, out, &err), &err);
     fclose(out);
     bool found = strstr(text, words) != NULL;
     free(text);
@@ -161,19 +143,19 @@ static void is_profiled(at_plan *plan)
     at_error err = { 0 };
     double sum = 0;
     if (at_plan_timing(plan).run != 0 || said(plan, print_table, "replayed"))
-        failed("a plan has times before it is profiled");
-    must(at_plan_profile(plan, &err), &err);
+        test_failed("a plan has times before it is profiled");
+    test_must(at_plan_profile(plan, &err), &err);
     const at_plan_times t = at_plan_timing(plan);
     for (int i = 0; i < at_plan_nodes(plan); i++) {
         is_positive("a node's time", at_plan_node(plan, i).seconds);
         sum += at_plan_node(plan, i).seconds;
     }
     if (sum < t.nodes * 0.999 || sum > t.nodes * 1.001)
-        failed("nodes take %g s, and their sum is %g", sum, t.nodes);
+        test_failed("nodes take %g s, and their sum is %g", sum, t.nodes);
     is_positive("a replay", t.run);
     is_positive("the host's part", t.host);
     if (!said(plan, print_table, "replayed: ") || !said(plan, print_trace, "\"replay_us\":"))
-        failed("a profile tells nothing of the replay");
+        test_failed("a profile tells nothing of the replay");
 }
 
 /* More nodes than are timed at once; the same bytes come out before and after. */
@@ -189,18 +171,18 @@ static void a_plan_is_profiled(at_device *d)
     for (int i = 0; i < NODES; i++)
         y = at_scale(g, y, 1.01f, 0.001f);
     at_graph_output(g, y, "y");
-    must(at_plan_new(&plan, d, params, g, NULL, &err), &err);
+    test_must(at_plan_new(&plan, d, params, g, NULL, &err), &err);
     for (int i = 0; i < N; i++)
         x[i] = (float)i - 0.4f * N;
-    must(at_plan_set(plan, in, x, &err), &err);
-    must(at_plan_run(plan, &err), &err);
-    must(at_plan_get(plan, y, before, &err), &err);
+    test_must(at_plan_set(plan, in, x, &err), &err);
+    test_must(at_plan_run(plan, &err), &err);
+    test_must(at_plan_get(plan, y, before, &err), &err);
     if (at_plan_nodes(plan) != NODES)
-        failed("%d nodes", at_plan_nodes(plan));
+        test_failed("%d nodes", at_plan_nodes(plan));
     is_profiled(plan);
-    must(at_plan_get(plan, y, after, &err), &err);
+    test_must(at_plan_get(plan, y, after, &err), &err);
     if (memcmp(before, after, sizeof before))
-        failed("a profiled plan gives other bytes");
+        test_failed("a profiled plan gives other bytes");
     at_plan_free(plan);
     at_graph_free(g);
     at_params_free(params);
@@ -212,12 +194,12 @@ int main(void)
     at_error err = { 0 };
     setvbuf(stdout, NULL, _IOLBF, 0);
     at_emu_configure(&(at_emu_settings){ .order = AT_EMU_RUN_AHEAD, .seed = 7, .quiet = true });
-    must(at_device_emulated(&d, &err), &err);
+    test_must(at_device_emulated(&d, &err), &err);
     a_gpu_is_measured(d);
     a_copy_is_whole(d);
     operands_take_turns(d);
     a_plan_is_profiled(d);
     at_device_close(d);
-    printf("measure: %d failures\n", failures);
-    return failures > 0;
+    printf("measure: %d failures\n", test_failures());
+    return test_failures() > 0;
 }

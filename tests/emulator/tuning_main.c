@@ -4,7 +4,6 @@
  * The emulated libraries have engines whose rows do; they are said to be the fastest here, for
  * times on the emulator mean nothing. Without libraries own kernels' tiles are tried, and that is
  * said. Exit status: 0 all is so, 1 something is not. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,24 +16,7 @@
 #include "engine/tuning_try.h"
 #include "kernels/ops.h"
 #include "tests/emulator/device.h"
-
-static int failures;
-
-static void __attribute__((format(printf, 1, 2))) failed(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    printf("FAIL ");
-    vprintf(fmt, args);
-    printf("\n");
-    va_end(args);
-    failures++;
-}
-
-static void must(at_status status, const at_error *err)
-{
-    AT_ASSERT(status == AT_OK, "%s", err->text);
-}
+#include "tests/told.h"
 
 /* --- trying ----------------------------------------------------------------------------------- */
 
@@ -78,7 +60,7 @@ static void trial_of(at_tuning *t, at_device *d, const at_tuning_call *c, said *
     at_error err = { 0 };
     s->n = 0;
     at_tuning_set(t, &settings);
-    must(at_tuning_try(t, d, c, out, &err), &err);
+    test_must(at_tuning_try(t, d, c, out, &err), &err);
 }
 
 static void print_trial(const at_tuning_call *c, const at_trial *l)
@@ -100,7 +82,7 @@ static void rows_hold(at_device *d, const at_tuning_call *c, const at_tried *kep
     at_error err = { 0 };
     for (int64_t batch = 2; batch < 8 && at_rows_matter(c->op, c->args); batch += 3)
         if (at_rows_check(d, c->op, c->args, batch, &how, &err) != AT_OK)
-            failed("%s '%s' was kept: %s", kept->variant->name, kept->choice, err.text);
+            test_failed("%s '%s' was kept: %s", kept->variant->name, kept->choice, err.text);
 }
 
 static const at_tried *dropped(const at_trial *l)
@@ -119,7 +101,7 @@ static void check_call(at_tuning *t, at_device *d, const call *k)
     at_error err = { 0 };
     said s = { NULL, 0 };
     AT_ASSERT(l, "no memory");
-    must(at_bench_describe(k->op, k->text, k->dtype, args, &err), &err);
+    test_must(at_bench_describe(k->op, k->text, k->dtype, args, &err), &err);
     trial_of(t, d, &c, &s, l);
     print_trial(&c, l);
     rows_hold(d, &c, &l->list[l->kept]);
@@ -128,19 +110,19 @@ static void check_call(at_tuning *t, at_device *d, const call *k)
     for (int i = 0; i < l->n; i++)
         library = library || (l->list[i].variant->flags & AT_ROWS_WHEN_TRIED);
     if (library && k->rows && !bad)
-        failed("%s [%s]: no engine was dropped", k->op->name, k->text);
+        test_failed("%s [%s]: no engine was dropped", k->op->name, k->text);
     if (bad) {
         char choice[AT_CHOICE_MAX];
         snprintf(choice, sizeof choice, "%s", bad->choice);
         s.fastest = choice;
         trial_of(t, d, &c, &s, l);
         if (!strcmp(l->list[l->kept].choice, choice))
-            failed("%s: exact kept '%s'", k->op->name, choice);
+            test_failed("%s: exact kept '%s'", k->op->name, choice);
         c.exact = false;
         trial_of(t, d, &c, &s, l);
         if (strcmp(l->list[l->kept].choice, choice) != 0)
-            failed("%s: fast kept '%s', not the fastest '%s'", k->op->name, l->list[l->kept].choice,
-                   choice);
+            test_failed("%s: fast kept '%s', not the fastest '%s'", k->op->name,
+                        l->list[l->kept].choice, choice);
     }
     free(l);
 }
@@ -184,7 +166,7 @@ static model make(at_device *d, int64_t batch, const at_plan_options *options)
     y = at_conv2d(m.graph, (at_conv){ .x = y, .w = k, .bias = bias, .pad = 1 });
     y = at_linear(m.graph, y, w, none, none, AT_ACT_NONE);
     at_graph_output(m.graph, y, "y");
-    must(at_plan_new(&m.plan, d, m.params, m.graph, options, &err), &err);
+    test_must(at_plan_new(&m.plan, d, m.params, m.graph, options, &err), &err);
     return m;
 }
 
@@ -201,12 +183,12 @@ static void draw(model *m, const uint16_t *x, uint16_t *y, size_t elements)
     uint16_t *again = malloc(elements * sizeof *again);
     at_error err = { 0 };
     AT_ASSERT(again, "no memory");
-    must(at_plan_set(m->plan, at_graph_named(m->graph, "x"), x, &err), &err);
+    test_must(at_plan_set(m->plan, at_graph_named(m->graph, "x"), x, &err), &err);
     for (int i = 0; i < 3; i++) {
-        must(at_plan_run(m->plan, &err), &err);
-        must(at_plan_get(m->plan, at_graph_named(m->graph, "y"), i ? again : y, &err), &err);
+        test_must(at_plan_run(m->plan, &err), &err);
+        test_must(at_plan_get(m->plan, at_graph_named(m->graph, "y"), i ? again : y, &err), &err);
         if (i && memcmp(again, y, elements * sizeof *y) != 0)
-            failed("run %d gives other bytes", i);
+            test_failed("run %d gives other bytes", i);
     }
     free(again);
 }
@@ -222,18 +204,18 @@ static void samples_are_the_same_alone(at_device *d, at_tuning *t)
           single = make(d, 1, &tuned);
     at_plan_bytes bytes = at_plan_memory(plain.plan), other = at_plan_memory(many.plan);
     if (bytes.arena != other.arena || bytes.workspace != other.workspace)
-        failed("untuned %zu bytes, tuned %zu", bytes.arena, other.arena);
+        test_failed("untuned %zu bytes, tuned %zu", bytes.arena, other.arena);
     draw(&many, x, all, BATCH * EACH);
     for (int b = 0; b < BATCH; b++) {
         draw(&single, x + b * EACH, one, EACH);
         if (memcmp(one, all + b * EACH, sizeof one) != 0)
-            failed("sample %d has other bytes alone than in the batch", b);
+            test_failed("sample %d has other bytes alone than in the batch", b);
     }
     for (int i = 0; i < at_plan_nodes(many.plan); i++) {
         at_node_info a = at_plan_node(many.plan, i), b = at_plan_node(single.plan, i);
         printf("tuning: %s: %s '%s'\n", a.op->name, a.variant->name, a.choice);
         if (a.variant != b.variant || strcmp(a.choice, b.choice) != 0)
-            failed("another choice alone: %s '%s'", b.variant->name, b.choice);
+            test_failed("another choice alone: %s '%s'", b.variant->name, b.choice);
     }
     unmake(&plain);
     unmake(&many);
@@ -249,21 +231,21 @@ static void plans_take_what_was_stored(at_device *d, const at_tuned_for *machine
     said s = { NULL, 0 };
     const at_tuning_settings settings = { .time = say_time, .context = &s };
     AT_ASSERT(mkdtemp(folder), "no temporary folder");
-    must(at_tuning_new(&t, machine, &err), &err);
-    must(at_tuning_new(&again, machine, &err), &err);
+    test_must(at_tuning_new(&t, machine, &err), &err);
+    test_must(at_tuning_new(&again, machine, &err), &err);
     at_tuning_set(t, &settings);
     model first = make(d, 2, &(at_plan_options){ .exact = true, .tuning = t, .tune = true });
     unmake(&first);
-    must(at_tuning_save(t, folder, &err), &err);
-    must(at_tuning_load(again, folder, &err), &err);
+    test_must(at_tuning_save(t, folder, &err), &err);
+    test_must(at_tuning_load(again, folder, &err), &err);
     samples_are_the_same_alone(d, again);
     at_tuning_counts counts = at_tuning_counted(again);
     if (counts.tried || counts.unmet || counts.found != 2 * at_tuning_count(t))
-        failed("%lld found of 2 * %d, %lld tried, %lld unmet", (long long)counts.found,
-               at_tuning_count(t), (long long)counts.tried, (long long)counts.unmet);
+        test_failed("%lld found of 2 * %d, %lld tried, %lld unmet", (long long)counts.found,
+                    at_tuning_count(t), (long long)counts.tried, (long long)counts.unmet);
     snprintf(file, sizeof file, "%s/%s", folder, at_tuning_file(t));
     if (unlink(file) != 0 || rmdir(folder) != 0)
-        failed("%s was not what was stored", file);
+        test_failed("%s was not what was stored", file);
     at_tuning_free(t);
     at_tuning_free(again);
 }
@@ -275,18 +257,18 @@ int main(void)
     at_tuned_for machine;
     at_error err = { 0 };
     setvbuf(stdout, NULL, _IOLBF, 0);
-    must(at_device_emulated(&d, &err), &err);
-    must(at_tuned_for_device(d, &machine, &err), &err);
+    test_must(at_device_emulated(&d, &err), &err);
+    test_must(at_tuned_for_device(d, &machine, &err), &err);
     for (int i = 0; i < AT_TUNED_FOR_COUNT; i++)
         printf("tuning: %s %s\n", at_tuned_for_name(i), machine.field[i]);
     if (!d->caps.cublaslt && !d->caps.cudnn)
         printf("SKIP the libraries' engines: the emulated device has none\n");
-    must(at_tuning_new(&t, &machine, &err), &err);
+    test_must(at_tuning_new(&t, &machine, &err), &err);
     for (size_t i = 0; i < AT_COUNT(calls); i++)
         check_call(t, d, &calls[i]);
     plans_take_what_was_stored(d, &machine);
     at_tuning_free(t);
     at_device_close(d);
-    printf("tuning: %d failures\n", failures);
-    return failures != 0;
+    printf("tuning: %d failures\n", test_failures());
+    return test_failures() != 0;
 }
