@@ -111,62 +111,56 @@ float at_bf16_to_f32(uint16_t bits)
     return float_of((uint32_t)bits << 16);
 }
 
-/* Rounds a positive magnitude to a type of 'mantissa' bits whose smallest normal number is
- * 2^min_exponent: to a multiple of the last place at its own scale, ties to even. */
-static double round_magnitude(double x, int mantissa, int min_exponent)
+/* The bits of |x|, finite, in a type of 'mantissa' bits whose smallest normal number is
+ * 2^min_exponent, ties to even; x too large for the type carries on into exponents that it has not.
+ * Added to a number whose last place is the type's, a small x is rounded there. */
+static uint32_t narrowed(float x, int mantissa, int min_exponent)
 {
-    int e;
-    frexp(x, &e); /* x = f * 2^e, f in [0.5, 1) */
-    int place = (e - 1 < min_exponent ? min_exponent : e - 1) - mantissa;
-    return ldexp(nearbyint(ldexp(x, -place)), place);
+    enum { MANTISSA = 23, BIAS = 127 };
+    const int cut = MANTISSA - mantissa;
+    const uint32_t u = bits_of(x) & 0x7fffffffu;
+    if (u < (uint32_t)(BIAS + min_exponent) << MANTISSA) {
+        const uint32_t place = (uint32_t)(BIAS + min_exponent + cut) << MANTISSA;
+        return bits_of(float_of(u) + float_of(place)) - place;
+    }
+    const uint32_t even = (1u << (cut - 1)) - 1 + (u >> cut & 1);
+    return ((u + even) >> cut) - ((uint32_t)(BIAS + min_exponent - 1) << mantissa);
 }
 
 uint16_t at_f16_from_f32(float x)
 {
-    uint32_t sign = bits_of(x) >> 16 & 0x8000u;
+    const uint32_t sign = bits_of(x) >> 16 & 0x8000u, most = 0x7c00u;
     if (isnan(x))
         return (uint16_t)(sign | 0x7e00u);
-    double m = round_magnitude(fabs((double)x), 10, -14);
-    if (m > 65504.0)
-        return (uint16_t)(sign | 0x7c00u);
-    if (m < ldexp(1.0, -14))
-        return (uint16_t)(sign | (uint32_t)ldexp(m, 24));
-    int e;
-    double f = frexp(m, &e); /* f in [0.5, 1) */
-    return (uint16_t)(sign | (uint32_t)(e - 1 + 15) << 10 | (uint32_t)(ldexp(f, 11) - 1024.0));
+    const uint32_t bits = narrowed(x, 10, -14);
+    return (uint16_t)(sign | (bits < most ? bits : most));
 }
 
 float at_f16_to_f32(uint16_t bits)
 {
-    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, e = bits >> 10 & 31u, m = bits & 1023u;
-    if (e == 31)
-        return float_of(sign | 0x7f800000u | m << 13);
-    float x = e ? ldexpf((float)(m + 1024), (int)e - 25) : ldexpf((float)m, -24);
-    return sign ? -x : x;
+    const uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, e = bits >> 10 & 31u, m = bits & 1023u;
+    if (e == 0)
+        return sign ? -0x1p-24f * (float)m : 0x1p-24f * (float)m;
+    return float_of(sign | (e == 31 ? 255 : e + 112) << 23 | m << 13);
 }
 
 uint8_t at_f8_from_f32(float x)
 {
-    uint32_t sign = bits_of(x) >> 24 & 0x80u;
+    const uint32_t sign = bits_of(x) >> 24 & 0x80u, most = 0x7eu;
     if (isnan(x))
         return (uint8_t)(sign | 0x7fu);
-    double m = round_magnitude(fabs((double)x), 3, -6);
-    if (m >= 448.0 || isinf(x))
-        return (uint8_t)(sign | 0x7eu);
-    if (m < ldexp(1.0, -6))
-        return (uint8_t)(sign | (uint32_t)ldexp(m, 9));
-    int e;
-    double f = frexp(m, &e);
-    return (uint8_t)(sign | (uint32_t)(e - 1 + 7) << 3 | (uint32_t)(ldexp(f, 4) - 8.0));
+    const uint32_t bits = narrowed(x, 3, -6);
+    return (uint8_t)(sign | (bits < most ? bits : most));
 }
 
 float at_f8_to_f32(uint8_t bits)
 {
-    uint32_t e = bits >> 3 & 15u, m = bits & 7u;
+    const uint32_t sign = (uint32_t)(bits & 0x80u) << 24, e = bits >> 3 & 15u, m = bits & 7u;
     if (e == 15 && m == 7)
         return float_of(0x7fc00000u);
-    float x = e ? ldexpf((float)(m + 8), (int)e - 10) : ldexpf((float)m, -9);
-    return bits & 0x80u ? -x : x;
+    if (e == 0)
+        return sign ? -0x1p-9f * (float)m : 0x1p-9f * (float)m;
+    return float_of(sign | (e + 120) << 23 | m << 20);
 }
 
 double at_load(const void *data, int64_t i, at_dtype dtype)

@@ -160,7 +160,8 @@ typedef struct job {
     uint32_t constants;
     int candidate;
     const char *choice;       /* prepared by it instead */
-    char made[AT_CHOICE_MAX]; /* what the last run was prepared as */
+    char made[AT_CHOICE_MAX]; /* what the last run was prepared as, */
+    int n_forms;              /* and how many forms it asked for */
     bool fitted[2];           /* some variant took the case: dense, pitched */
     char label[TEXT];
 } job;
@@ -347,6 +348,7 @@ static at_status run_variant(job *j, void *args, int threads, at_error *err)
     if (status != AT_OK)
         return status;
     memcpy(j->made, p.choice, sizeof j->made);
+    j->n_forms = p.n_forms;
     if (j->v->device != AT_CPU) {
         status = run_on_device(j, args, &p, err);
         release(j, &p);
@@ -630,19 +632,34 @@ static void check_choice(job *j)
     set_free(&other);
 }
 
+/* One thread's plain loops, row by row: there is no thread or batch that they could depend on. */
+static bool is_reference(const job *j)
+{
+    return j->v == &j->op->variants[j->op->n_variants - 1];
+}
+
+/* The runs that must give the same again. */
+static void check_again(job *j)
+{
+    if (j->constants && !j->n_forms)
+        return; /* nothing was packed: seen when the weights were none */
+    if (is_tried(j))
+        check_choice(j);
+    if (!is_reference(j)) {
+        check_threads(j);
+        check_samples(j);
+    }
+    check_overlay(j);
+    check_without_optional(j);
+}
+
 static void check_candidate(job *j)
 {
     int before = j->c->failures;
     if (!check_values(j) || j->c->failures > before)
         return;
-    if (is_tried(j) && !j->c->brief)
-        check_choice(j);
-    if (!j->c->brief) {
-        check_threads(j);
-        check_overlay(j);
-        check_samples(j);
-        check_without_optional(j);
-    }
+    if (!j->c->brief)
+        check_again(j);
     if (j->c->verbose && j->c->failures == before)
         printf("ok   %s [%s] %s%s%s\n", j->v->name, j->label, how[j->pitched],
                j->exact ? " exact" : "", j->constants ? " packed" : "");
