@@ -632,7 +632,8 @@ static void check_choice(job *j)
     set_free(&other);
 }
 
-/* One thread's plain loops, row by row: there is no thread or batch that they could depend on. */
+/* One thread's plain loops, row by row, the same for every type: there is no thread or batch that
+ * they could depend on. */
 static bool is_reference(const job *j)
 {
     return j->v == &j->op->variants[j->op->n_variants - 1];
@@ -650,7 +651,8 @@ static void check_again(job *j)
         check_samples(j);
     }
     check_overlay(j);
-    check_without_optional(j);
+    if (!is_reference(j) || (j->dtype == AT_F32 && !j->pitched))
+        check_without_optional(j);
 }
 
 static void check_candidate(job *j)
