@@ -290,6 +290,17 @@ static inline cudaStream_t at_stream_of(const at_launch *l)
     return static_cast<cudaStream_t>(l->stream->native);
 }
 
+/* For AT_LAUNCH_EARLY. */
+static inline at_queue at_queue_on(const at_stream *s)
+{
+    return { static_cast<cudaStream_t>(s->native), s->early };
+}
+
+static inline at_queue at_queue_of(const at_launch *l)
+{
+    return at_queue_on(l->stream);
+}
+
 static inline at_status at_launched(const at_launch *l, cudaError_t error)
 {
     return error == cudaSuccess ? AT_OK
@@ -306,6 +317,11 @@ static inline float *at_floats_of(const at_view *v)
 static inline cudaError_t at_amax_clear(float *amax, cudaStream_t stream)
 {
     return amax ? cudaMemsetAsync(amax, 0, sizeof *amax, stream) : cudaSuccess;
+}
+
+static inline cudaError_t at_amax_clear(float *amax, at_queue queue)
+{
+    return at_amax_clear(amax, queue.native);
 }
 
 /* f32, bf16 or f16: FUNCTION<type>(arguments...). */

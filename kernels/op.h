@@ -50,6 +50,8 @@ typedef struct at_stream {
     at_device_kind kind;
     int threads;  /* cpu: how many threads a call may use; results never depend on it */
     void *native; /* cuda: CUstream */
+    /* cuda: a kernel may be launched before the one before it has ended (AT_LAUNCH_EARLY). */
+    bool early;
 } at_stream;
 
 /* --- operands and attributes ------------------------------------------------------------------ */

@@ -27,6 +27,75 @@ cudaError_t at_launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t
     return cudaGetLastError();
 }
 
+/* A stream on which AT_LAUNCH_EARLY may launch early; only devices of sm_90 and later can. */
+struct at_queue {
+    cudaStream_t native;
+    bool early;
+};
+
+template <class... P, class... A>
+cudaError_t at_launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                             at_queue queue, A... args)
+{
+    return at_launch_kernel(kernel, grid, block, shared_bytes, queue.native, args...);
+}
+
+/* The same as AT_LAUNCH, but on an early at_queue the kernel need not wait for the one before it in
+ * the stream to end: its blocks come onto the device as soon as all blocks of that one have called
+ * at_wait_for_earlier() or have ended, and so the time from kernel to kernel is hidden.
+ *
+ * Every thread of every block calls at_wait_for_earlier() before it touches global memory, be it to
+ * read, and also if it then has nothing to do: only index arithmetic and the set-up of shared
+ * memory and barriers may stand before. So a kernel is never complete before the one before it is,
+ * and whatever waits for the last kernel, launched early or not, waits for all of them: without
+ * that, a third kernel could begin while the first still writes.
+ *
+ * A captured stream makes an edge of the graph of it that is programmatic, as CUDA calls it. It is
+ * assumed that the attribute does nothing where what comes before is no kernel (a memset, a copy,
+ * an event, the graph's beginning): CUDA defines it between kernels only. */
+#define AT_LAUNCH_EARLY(...) at_launch_kernel_early(__VA_ARGS__)
+
+template <class... P, class... A>
+cudaError_t at_launch_kernel_early(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                                   cudaStream_t stream, A... args)
+{
+    return at_launch_kernel(kernel, grid, block, shared_bytes, stream, args...);
+}
+
+template <class... P, class... A>
+cudaError_t at_launch_kernel_early(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+                                   at_queue queue, A... args)
+{
+    if (!queue.early)
+        return at_launch_kernel(kernel, grid, block, shared_bytes, queue.native, args...);
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = queue.native;
+    config.attrs = &early;
+    config.numAttrs = 1;
+    const cudaError_t error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+    return error == cudaSuccess ? error : cudaGetLastError();
+}
+
+/* Until all that was enqueued before is complete and what it wrote can be read; then the next
+ * kernel may come. In a kernel that was launched plainly, and below sm_90, it costs nothing. The
+ * clobber keeps every access to memory behind it. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+__device__ __forceinline__ void at_wait_for_earlier()
+{
+    asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
+}
+#else
+__device__ __forceinline__ void at_wait_for_earlier()
+{
+}
+#endif
+
 /* Needed once before a launch with more than 48 KiB of dynamic shared memory. */
 template <class... P>
 cudaError_t at_shared_allow(void (*kernel)(P...), size_t shared_bytes)

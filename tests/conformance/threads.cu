@@ -333,6 +333,107 @@ static bool run_capture()
     return good;
 }
 
+/* --- early launches --------------------------------------------------------------------------- */
+
+enum { LINKS = 12, LINK_BLOCKS = 96, LINK_ROUNDS = 1000 };
+
+/* y of x, from all over x. Some blocks take long, so that one launched early comes while they still
+ * work; the factor is 1, which nobody knows. */
+__device__ void link_of(uint32_t *y, const uint32_t *x, uint32_t factor, uint32_t number)
+{
+    const uint32_t n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    uint32_t v = x[i] * 5 + x[(i * 7 + 11) % n] + number;
+    for (int r = 0; r < LINK_ROUNDS && blockIdx.x % 8 == 7; r++)
+        v *= factor;
+    y[i] = v;
+}
+
+__global__ void early_link(uint32_t *y, const uint32_t *x, uint32_t factor, uint32_t number)
+{
+    at_wait_for_earlier();
+    link_of(y, x, factor, number);
+}
+
+__global__ void plain_link(uint32_t *y, const uint32_t *x, uint32_t factor, uint32_t number)
+{
+    link_of(y, x, factor, number);
+}
+
+/* Between two halves of x, to and fro, on the same memory; the second half is set before. Every
+ * fifth launch is plain, and every seventh waits for a memset. */
+static cudaError_t chain_up(uint32_t *x, uint32_t n, at_queue queue)
+{
+    cudaError_t status = cudaMemsetAsync(x + n, 0, n * sizeof *x, queue.native);
+    for (uint32_t i = 0; i < LINKS && status == cudaSuccess; i++) {
+        uint32_t *to = x + (i + 1) % 2 * n, *from = x + i % 2 * n;
+        if (i % 7 == 6)
+            status = cudaMemsetAsync(to, 0xFF, n * sizeof *x, queue.native);
+        if (status != cudaSuccess)
+            return status;
+        status = i % 5 == 4 ? AT_LAUNCH(plain_link, LINK_BLOCKS, BLOCK, 0, queue, to,
+                                        (const uint32_t *)from, 1u, i)
+                            : AT_LAUNCH_EARLY(early_link, LINK_BLOCKS, BLOCK, 0, queue, to,
+                                              (const uint32_t *)from, 1u, i);
+    }
+    return status;
+}
+
+static void expect_chain(uint32_t *x, uint32_t n)
+{
+    for (uint32_t k = 0; k < LINKS; k++)
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t *from = x + k % 2 * n;
+            x[(k + 1) % 2 * n + i] = from[i] * 5 + from[(i * 7 + 11) % n] + k;
+        }
+}
+
+static cudaError_t capture_chain(cudaGraphExec_t *exec, uint32_t *x, uint32_t n, at_queue queue)
+{
+    cudaGraph_t graph = nullptr;
+    cudaError_t status = cudaStreamBeginCapture(queue.native, cudaStreamCaptureModeThreadLocal);
+    if (status == cudaSuccess)
+        status = chain_up(x, n, queue);
+    const cudaError_t ended = cudaStreamEndCapture(queue.native, &graph);
+    status = status == cudaSuccess ? ended : status;
+    if (status == cudaSuccess)
+        status = cudaGraphInstantiate(exec, graph, 0);
+    if (graph)
+        cudaGraphDestroy(graph);
+    return status;
+}
+
+/* Launched as they are, and captured and replayed, links find what the one before has left. */
+static bool run_early()
+{
+    enum { N = LINK_BLOCKS * BLOCK };
+    static uint32_t x[2 * N], expected[2 * N], found[2 * N];
+    cudaDeviceProp device;
+    cudaGraphExec_t exec = nullptr;
+    bool good = true;
+    if (cudaGetDeviceProperties(&device, 0) != cudaSuccess)
+        return conformance_fail("no properties of the device");
+    at_queue queue = { nullptr, device.major >= 9 };
+    for (uint32_t i = 0; i < N; i++)
+        x[i] = expected[i] = i * 2654435761u;
+    expect_chain(expected, N);
+    auto *y = static_cast<uint32_t *>(conformance_upload(nullptr, sizeof x));
+    if (!y || cudaStreamCreateWithFlags(&queue.native, cudaStreamNonBlocking) != cudaSuccess)
+        return false;
+    cudaError_t status = capture_chain(&exec, y, N, queue);
+    for (int run = 0; run < 4 && good; run++) {
+        if (status == cudaSuccess)
+            status = cudaMemcpyAsync(y, x, sizeof x, cudaMemcpyHostToDevice, queue.native);
+        if (status == cudaSuccess)
+            status = run % 2 ? cudaGraphLaunch(exec, queue.native) : chain_up(y, N, queue);
+        good = conformance_download(found, y, sizeof found, status) &&
+               conformance_same_u32(expected, found, 2 * N);
+    }
+    if (exec)
+        cudaGraphExecDestroy(exec);
+    cudaStreamDestroy(queue.native);
+    return good;
+}
+
 const conformance_case conformance_threads[] = {
     { "shuffles, whole and by width", 80, run_shuffles },
     { "votes, whole warp and half", 80, run_votes },
@@ -341,6 +442,7 @@ const conformance_case conformance_threads[] = {
     { "integer atomics", 80, run_atomics },
     { "bf16, f16 and e4m3 conversions", 80, run_conversions },
     { "capture of two streams and replay", 80, run_capture },
+    { "early launches in a stream and captured", 80, run_early },
     { "capture that forgets a stream is refused", 80, run_forgotten_stream },
     { nullptr, 0, nullptr },
 };

@@ -57,6 +57,7 @@ static void check_source(const void *src, uint32_t bytes, at_emu_place place)
     if (at_emu_memory_covers(src, bytes, &live) && !live)
         at_emu_fail(place, "cp.async reads %u bytes at %p, which no allocation covers,", bytes,
                     src);
+    at_emu_early_touch("cp.async", place);
     volatile char look = *(const char *)src;
     look = ((const char *)src)[bytes - 1];
     (void)look;

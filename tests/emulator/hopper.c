@@ -126,6 +126,7 @@ void at_emu_tma_load_2d(void *dst, const void *map, uint64_t *bar, int x, int y,
     if (m->magic != AT_EMU_MAP_MAGIC)
         at_emu_fail(place, "TMA: %p is no tensor map,", map);
     check_barrier(bar, place);
+    at_emu_early_touch("TMA", place);
     uint32_t bytes = m->box[0] * m->box[1] * m->element_bytes;
     l->base = at_emu_shared_address(dst, place);
     if (l->base % align[m->swizzle])

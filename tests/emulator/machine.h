@@ -2,7 +2,8 @@
  * it.
  *
  * It runs one block at a time. fibre.c switches stacks, schedule.c chooses who runs and has the
- * barriers, shared.c and memory.c own the memory, async.c, tensor.c and hopper.c the instructions,
+ * barriers, early.c holds early launches to their rule, shared.c and memory.c own the memory,
+ * async.c, tensor.c and hopper.c the instructions,
  * watch_race.c or watch_none.c sees the accesses, runtime.c is the host's side. A place is the file
  * and line of the kernel's statement. A fault ends the launch: at_emu_fail() does not return. */
 #ifndef AT_TESTS_EMULATOR_MACHINE_H
@@ -39,6 +40,7 @@ typedef struct at_emu_fibre {
     uint3 thread;
     uint32_t id, lane, warp;
     at_emu_state state;
+    bool waited;      /* for earlier launches */
     const char *what; /* what it last asked for, and where */
     at_emu_place place;
     uint32_t mask; /* of that collective */
@@ -49,12 +51,16 @@ typedef struct at_emu_fibre {
     char *stack; /* NULL until it runs */
 } at_emu_fibre;
 
+/* How a launch follows the one before it in its stream. */
+typedef enum at_emu_start { AT_EMU_AFTER, AT_EMU_EARLY } at_emu_start;
+
 typedef struct at_emu_kernel {
     const char *name;
     at_emu_place place; /* of the launch */
     const void *function;
     dim3 grid, block;
     size_t shared_bytes;
+    at_emu_start start;
     void (*body)(void *args);
     void *args;
     size_t args_bytes;
@@ -97,6 +103,16 @@ void at_emu_fibre_give(char *stack);
 typedef enum at_emu_leave { AT_EMU_STAYS, AT_EMU_ENDS } at_emu_leave;
 void at_emu_fibre_switch(void **save, at_emu_fibre *to, at_emu_leave leave);
 
+/* --- early.c: launches that do not wait for the one before ------------------------------------ */
+
+void at_emu_early_launch(void);
+void at_emu_early_wait(at_emu_place place);
+/* The thread is about to touch device memory. */
+void at_emu_early_touch(const char *what, at_emu_place place);
+void at_emu_early_exit(const at_emu_fibre *f);
+/* The launch is over, however it ended. */
+void at_emu_early_end(void);
+
 /* --- shared.c: the block's shared memory ------------------------------------------------------ */
 
 void at_emu_shared_launch(size_t dynamic_bytes);
@@ -124,6 +140,9 @@ bool at_emu_memory_unreserve(void *p);
 bool at_emu_memory_covers(const void *p, size_t bytes, bool *live);
 char *at_emu_memory_base(size_t *bytes);
 size_t at_emu_memory_free(void);
+/* Between the two any access faults. */
+void at_emu_memory_close(void);
+void at_emu_memory_open(void);
 void at_emu_load(void *value, const void *p, size_t bytes, at_emu_place place);
 void at_emu_store(void *p, const void *value, size_t bytes, at_emu_place place);
 

@@ -169,6 +169,26 @@ size_t at_emu_memory_free(void)
     return half_bytes - used - mapped;
 }
 
+static void protect(int access)
+{
+    const size_t lower = (used + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if ((lower && mprotect(range, lower, access) != 0) ||
+        (mapped && mprotect(range + half_bytes, mapped, access) != 0)) {
+        perror("emulator: device memory");
+        abort();
+    }
+}
+
+void at_emu_memory_close(void)
+{
+    protect(PROT_NONE);
+}
+
+void at_emu_memory_open(void)
+{
+    protect(PROT_READ | PROT_WRITE);
+}
+
 /* --- checked accesses of kernels/device/memory.cuh -------------------------------------------- */
 
 static void check_access(const char *what, const void *p, size_t bytes, at_emu_place place)
@@ -176,8 +196,11 @@ static void check_access(const char *what, const void *p, size_t bytes, at_emu_p
     bool live;
     if ((uintptr_t)p % bytes)
         at_emu_fail(place, "misaligned %s of %zu bytes at %p,", what, bytes, p);
-    if (at_emu_memory_covers(p, bytes, &live) && !live)
+    if (!at_emu_memory_covers(p, bytes, &live))
+        return;
+    if (!live)
         at_emu_fail(place, "%s of %zu bytes at %p, which no allocation covers,", what, bytes, p);
+    at_emu_early_touch(what, place);
 }
 
 void at_emu_load(void *value, const void *p, size_t bytes, at_emu_place place)

@@ -236,6 +236,64 @@ __global__ void copy_refilled_early(float *y)
     y[threadIdx.x] = sum;
 }
 
+/* --- early launches --------------------------------------------------------------------------- */
+
+/* Threads of the second half have nothing to read, and forget that the launch before may still
+ * run. */
+__global__ void early_without_wait(float *y)
+{
+    if (threadIdx.x >= T / 2)
+        return;
+    at_wait_for_earlier();
+    y[threadIdx.x] = y[threadIdx.x + T / 2] = 1.0f;
+}
+
+__global__ void early_read(float *y)
+{
+    const float v = y[threadIdx.x];
+    at_wait_for_earlier();
+    y[threadIdx.x] = v + 1.0f;
+}
+
+/* One thread writes while the others have waited long ago. */
+__global__ void early_write(float *y)
+{
+    if (threadIdx.x == T - 1)
+        y[threadIdx.x] = 1.0f;
+    at_wait_for_earlier();
+    y[threadIdx.x] = 1.0f;
+}
+
+__global__ void early_vector_load(float *y)
+{
+    const float4 v = at_load<float4>(y + threadIdx.x / 4 * 4); /* planted: early_vector_load */
+    at_wait_for_earlier();
+    y[threadIdx.x] = v.x + 1.0f;
+}
+
+__global__ void early_copy(float *y)
+{
+    AT_SHARED(float[T][4], s);
+    at_copy_async16(s[threadIdx.x], y + threadIdx.x / 4 * 4, true); /* planted: early_copy */
+    at_copy_async_commit();
+    at_wait_for_earlier();
+    at_copy_async_wait<0>();
+    const float v = s[threadIdx.x][0];
+    __syncthreads();
+    y[threadIdx.x] = v + 1.0f;
+}
+
+/* Only the second block reads too early, which only a checked load sees. */
+__global__ void early_later_block(float *y)
+{
+    float v = 0.0f;
+    if (blockIdx.x > 0)
+        v = at_load<float>(y + threadIdx.x); /* planted: early_later_block */
+    at_wait_for_earlier();
+    if (blockIdx.x > 0)
+        y[threadIdx.x] = v + 1.0f;
+}
+
 /* --- sm_90 ------------------------------------------------------------------------------------ */
 
 __global__ void tma_without_wait(float *y, const __grid_constant__ at_tensor_map map)
@@ -326,6 +384,20 @@ static float *zeros()
         cudaError_t status = AT_LAUNCH(kernel, blocks, T, shared_bytes, 0, y); \
         return finish(y, status, expected, __FILE__, __LINE__);                \
     }
+#define RUN_EARLY(kernel, blocks)                                                   \
+    static cudaError_t run_##kernel(const misuse *)                                 \
+    {                                                                               \
+        float *y = zeros();                                                         \
+        const at_queue queue = { nullptr, true };                                   \
+        const cudaError_t status = AT_LAUNCH_EARLY(kernel, blocks, T, 0, queue, y); \
+        return finish(y, status, 1.0f, __FILE__, __LINE__);                         \
+    }
+RUN_EARLY(early_without_wait, 1) /* planted: early_without_wait */
+RUN_EARLY(early_read, 1)         /* planted: early_read */
+RUN_EARLY(early_write, 1)        /* planted: early_write */
+RUN_EARLY(early_vector_load, 1)
+RUN_EARLY(early_copy, 1)
+RUN_EARLY(early_later_block, 2)
 RUN(missing_barrier, 1, 0, 1.0f)          /* launched: missing_barrier */
 RUN(missing_second_barrier, 1, 0, 384.0f) /* launched: missing_second_barrier */
 RUN(divergent_barrier, 1, 0, 1.0f)
@@ -395,6 +467,12 @@ const misuse misuses[] = {
     FAULT(copy_never_waited,      BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
     FAULT(copy_wait_too_short,    BY_RESULT, BY_RESULT, BY_LINE,   FORWARD,   LAZY),
     FAULT(copy_refilled_early,    UNSEEN,    UNSEEN,    BY_LINE,   FORWARD,   EAGER),
+    FAULT(early_without_wait,     BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
+    FAULT(early_read,             BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
+    FAULT(early_write,            BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
+    FAULT(early_vector_load,      BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
+    FAULT(early_copy,             BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
+    FAULT(early_later_block,      BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
     FAULT(tma_without_wait,       BY_RESULT, BY_RESULT, BY_LINE,   FORWARD,   LAZY),
     FAULT(mbarrier_never_full,    BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),
     FAULT(wgmma_without_fence,    BY_LINE,   BY_LINE,   BY_LINE,   FORWARD,   LAZY),

@@ -272,6 +272,7 @@ static void on_exit_checks(at_emu_fibre *f)
                         i, g->what);
     }
     at_emu_copy_exit(f);
+    at_emu_early_exit(f);
     if (n_barrier > 0)
         at_emu_fail(first_at_barrier->place, "thread %u ends, %u threads wait in __syncthreads",
                     f->id, n_barrier);
@@ -495,6 +496,7 @@ static void begin_block(uint64_t number)
     for (uint32_t i = 0; i < n; i++) {
         at_emu_fibre *f = &fibres[at_emu_now.settings.order == AT_EMU_REVERSE ? n - 1 - i : i];
         f->state = AT_EMU_FRESH;
+        f->waited = false;
         f->what = "nothing";
         push(&fresh, f);
     }
@@ -531,10 +533,12 @@ cudaError_t at_emu_run(const at_emu_kernel *k)
     lay_out_threads(k->block, at_emu_now.threads);
     at_emu_shared_launch(k->shared_bytes);
     at_emu_watch_launch();
+    at_emu_early_launch();
     uint64_t blocks = (uint64_t)k->grid.x * k->grid.y * k->grid.z;
     bool back = at_emu_now.settings.order == AT_EMU_REVERSE;
     for (uint64_t i = 0; i < blocks && !failed; i++)
         run_block(back ? blocks - 1 - i : i);
+    at_emu_early_end();
     for (uint32_t i = 0; i < at_emu_now.threads; i++)
         if (fibres[i].stack)
             at_emu_fibre_give(fibres[i].stack);

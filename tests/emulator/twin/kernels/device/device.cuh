@@ -8,26 +8,54 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
-#define AT_LAUNCH(...) at_emu_launch(#__VA_ARGS__, at_emu_place{ __FILE__, __LINE__ }, __VA_ARGS__)
+struct at_queue {
+    cudaStream_t native;
+    bool early;
+};
+
+#define AT_LAUNCH(...) \
+    at_emu_launch({ AT_EMU_AFTER, #__VA_ARGS__, { __FILE__, __LINE__ } }, __VA_ARGS__)
+#define AT_LAUNCH_EARLY(...) \
+    at_emu_launch({ AT_EMU_EARLY, #__VA_ARGS__, { __FILE__, __LINE__ } }, __VA_ARGS__)
+
+struct at_emu_call {
+    at_emu_start start;
+    const char *name;
+    at_emu_place place;
+};
 
 /* The kernel's arguments are copied with its closure, into which a captured graph keeps them. */
 template <class... P, class... A>
-cudaError_t at_emu_launch(const char *name, at_emu_place place, void (*kernel)(P...), dim3 grid,
-                          dim3 block, size_t shared_bytes, cudaStream_t stream, A... args)
+cudaError_t at_emu_launch(const at_emu_call &call, void (*kernel)(P...), dim3 grid, dim3 block,
+                          size_t shared_bytes, at_queue queue, A... args)
 {
     auto body = [=] { kernel(static_cast<P>(args)...); };
     using closure = decltype(body);
     at_emu_kernel k = {};
-    k.name = name;
-    k.place = place;
+    k.name = call.name;
+    k.place = call.place;
     k.function = reinterpret_cast<const void *>(kernel);
     k.grid = grid;
     k.block = block;
     k.shared_bytes = shared_bytes;
+    k.start = queue.early ? call.start : AT_EMU_AFTER;
     k.body = [](void *p) { (*static_cast<const closure *>(p))(); };
     k.args = &body;
     k.args_bytes = sizeof body;
-    return at_emu_enqueue(&k, stream);
+    return at_emu_enqueue(&k, queue.native);
+}
+
+template <class... P, class... A>
+cudaError_t at_emu_launch(const at_emu_call &call, void (*kernel)(P...), dim3 grid, dim3 block,
+                          size_t shared_bytes, cudaStream_t stream, A... args)
+{
+    return at_emu_launch(call, kernel, grid, block, shared_bytes, at_queue{ stream, false },
+                         args...);
+}
+
+inline void at_wait_for_earlier(AT_EMU_HERE)
+{
+    at_emu_early_wait(AT_EMU_PLACE);
 }
 
 template <class... P>
