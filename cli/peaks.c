@@ -27,6 +27,8 @@ void at_peaks_write(at_json_writer *w, const at_machine *m)
         at_json_put_measure(w, "f16_gflops", m->f16_flops / 1e9);
         at_json_put_measure(w, "f8_gflops", m->f8_flops / 1e9);
         at_json_put_measure(w, "launch_us", m->launch_seconds * 1e6);
+        if (m->early_seconds > 0)
+            at_json_put_measure(w, "early_launch_us", m->early_seconds * 1e6);
         at_json_put_measure(w, "enqueue_us", m->enqueue_seconds * 1e6);
     }
     at_json_write_key(w, "by_bytes");
@@ -84,4 +86,7 @@ void at_peaks_text(const at_machine *m, char *text, size_t text_size)
     size_t used = strlen(text);
     if (m->multiprocessors && used < text_size)
         snprintf(text + used, text_size - used, ", a launch %.2f us", m->launch_seconds * 1e6);
+    used = strlen(text);
+    if (m->early_seconds > 0 && used < text_size)
+        snprintf(text + used, text_size - used, ", an early one %.2f us", m->early_seconds * 1e6);
 }

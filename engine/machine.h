@@ -27,6 +27,7 @@ typedef struct at_machine {
     size_t cache_bytes;  /* of its L2 */
     double f16_flops, f8_flops;
     double launch_seconds;  /* of an empty kernel in a captured run */
+    double early_seconds;   /* of one that is launched early; 0: none is on this device */
     double enqueue_seconds; /* of the host's, for a replay of AT_MACHINE_LAUNCHES of them */
 } at_machine;
 

@@ -16,7 +16,8 @@ typedef struct gpu_run {
     const at_peak_gpu *peak;
     const at_gpu_work *work;
     char *to, *from;
-    size_t bytes; /* of each */
+    size_t bytes;     /* of each */
+    at_stream stream; /* of launches that do nothing */
 } gpu_run;
 
 static at_status launched(const gpu_run *g, at_status status, const at_error *why, at_error *err)
@@ -59,7 +60,7 @@ static at_status launch_nothing(void *context, int i, at_error *err)
 {
     const gpu_run *g = context;
     at_error why = { 0 };
-    const at_launch l = { &g->device->stream, NULL, &why };
+    const at_launch l = { &g->stream, NULL, &why };
     (void)i;
     return launched(g, g->peak->nothing(&l), &why, err);
 }
@@ -177,7 +178,7 @@ static at_status measure_bandwidth(gpu_run *g, at_machine *out, at_error *err)
     return status;
 }
 
-static at_status measure_launches(gpu_run *g, at_machine *out, at_error *err)
+static at_status time_launches(gpu_run *g, double *seconds, double *enqueue, at_error *err)
 {
     at_launches l = { .launch = launch_nothing, .context = g, .round = g->work->launches };
     at_timing t;
@@ -185,9 +186,20 @@ static at_status measure_launches(gpu_run *g, at_machine *out, at_error *err)
     if (status == AT_OK)
         status = at_launches_time(g->device, &l, g->work->seconds, &t, err);
     if (status == AT_OK)
-        status = at_launches_enqueue(g->device, &l, &out->enqueue_seconds, err);
-    if (status == AT_OK)
-        out->launch_seconds = t.seconds;
+        *seconds = t.seconds;
+    if (status == AT_OK && enqueue)
+        status = at_launches_enqueue(g->device, &l, enqueue, err);
+    return status;
+}
+
+static at_status measure_launches(gpu_run *g, at_machine *out, at_error *err)
+{
+    g->stream = g->device->stream;
+    g->stream.early = false;
+    at_status status = time_launches(g, &out->launch_seconds, &out->enqueue_seconds, err);
+    g->stream = g->device->stream;
+    if (status == AT_OK && g->stream.early)
+        status = time_launches(g, &out->early_seconds, NULL, err);
     return status;
 }
 

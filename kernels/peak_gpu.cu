@@ -78,9 +78,10 @@ extern "C" at_status at_peak_gpu_f32(int64_t rounds, int blocks, int threads, co
 
 __global__ void __launch_bounds__(AT_WARP) peak_nothing()
 {
+    at_wait_for_earlier();
 }
 
 extern "C" at_status at_peak_gpu_nothing(const at_launch *l)
 {
-    return at_launched(l, AT_LAUNCH(peak_nothing, dim3(1), dim3(1), 0, at_stream_of(l)));
+    return at_launched(l, AT_LAUNCH_EARLY(peak_nothing, dim3(1), dim3(1), 0, at_queue_of(l)));
 }

@@ -19,7 +19,8 @@ typedef struct at_peak_gpu {
     at_status (*copy)(void *to, const void *from, size_t bytes, const at_launch *l);
     /* 'rounds' times AT_PEAK_GPU_CHAINS multiply-adds on each of blocks * threads. */
     at_status (*f32)(int64_t rounds, int blocks, int threads, const at_launch *l);
-    at_status (*nothing)(const at_launch *l); /* one thread, which returns */
+    /* One thread, which returns; launched early on a stream that is. */
+    at_status (*nothing)(const at_launch *l);
 } at_peak_gpu;
 
 /* NULL: this build has no kernels for a GPU. */

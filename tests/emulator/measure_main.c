@@ -43,6 +43,7 @@ static void a_gpu_is_measured(at_device *d)
     is_positive("f16", m.f16_flops);
     is_positive("f8", m.f8_flops);
     is_positive("a launch", m.launch_seconds);
+    is_positive("an early launch", m.early_seconds);
     is_positive("enqueueing launches", m.enqueue_seconds);
     if (m.n_bandwidth != 2 || m.bandwidth[1].bytes != 64 << 10)
         test_failed("%d bandwidths", m.n_bandwidth);
