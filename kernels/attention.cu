@@ -139,6 +139,7 @@ template <class T, int DP, int MT>
 __global__ void __launch_bounds__(AT_TILE_THREADS, DP == 64 && MT == 1 ? 3 : 1)
     attend(attention_job j)
 {
+    at_wait_for_earlier();
     constexpr int ROWS = 16 * MT * AT_TILE_WARPS, KEYS = KEYS_OF<DP>, NT = KEYS / 8;
     constexpr int TILE = KEYS * DP;
     constexpr bool KEPT = DP < 256; /* fragments of queries stay in registers */
@@ -297,6 +298,7 @@ __device__ __forceinline__ void merge_groups(few_state<PACKS> &state, int lanes)
 template <class T, int PACKS>
 __global__ void __launch_bounds__(FEW_WARPS *AT_WARP) attend_each(attention_job j)
 {
+    at_wait_for_earlier();
     const int lanes = j.lanes;
     AT_SHARED(few_state<PACKS>[FEW_WARPS][AT_WARP], room);
     const at_head head = at_head_of(j.heads, blockIdx.x / (unsigned)j.heads.queries);
@@ -360,6 +362,7 @@ template <int PARTS>
 __global__ void __launch_bounds__(AT_PLAIN_THREADS, 1) attend_plain(attention_job j)
 {
     AT_SHARED(at_plain_room, room);
+    at_wait_for_earlier();
     const at_heads &hs = j.heads;
     const at_head head = at_head_of(hs, blockIdx.x / (unsigned)j.tiles);
     const int first = at_query_tile(j.heads, j.tiles) * AT_PLAIN_TILE, left = hs.queries - first;
@@ -404,7 +407,7 @@ __global__ void __launch_bounds__(AT_PLAIN_THREADS, 1) attend_plain(attention_jo
 /* --- launches --------------------------------------------------------------------------------- */
 
 template <class T, int DP, int MT>
-static cudaError_t launch_tiles(attention_job j, int64_t heads, cudaStream_t stream)
+static cudaError_t launch_tiles(attention_job j, int64_t heads, at_queue stream)
 {
     constexpr int ROWS = 16 * MT * AT_TILE_WARPS;
     constexpr size_t SHARED = (size_t)(ROWS + 4 * KEYS_OF<DP>)*DP * sizeof(T);
@@ -412,14 +415,14 @@ static cudaError_t launch_tiles(attention_job j, int64_t heads, cudaStream_t str
     if (allowed != cudaSuccess)
         return allowed;
     j.tiles = (j.heads.queries + ROWS - 1) / ROWS;
-    return AT_LAUNCH((attend<T, DP, MT>), dim3((unsigned)(heads * j.tiles)), dim3(AT_TILE_THREADS),
-                     SHARED, stream, j);
+    return AT_LAUNCH_EARLY((attend<T, DP, MT>), dim3((unsigned)(heads * j.tiles)),
+                           dim3(AT_TILE_THREADS), SHARED, stream, j);
 }
 
 /* Tiles of 128 queries read keys from shared memory half as often, and leave blocks enough where
  * there are many queries. A query's bytes are the same in both. */
 template <class T>
-static cudaError_t launch_attention(const attention_job &j, int64_t heads, cudaStream_t stream)
+static cudaError_t launch_attention(const attention_job &j, int64_t heads, at_queue stream)
 {
     enum { MANY = 1024 };
     if (j.heads.size > 128)
@@ -432,22 +435,22 @@ static cudaError_t launch_attention(const attention_job &j, int64_t heads, cudaS
 
 /* Heads of up to 256 elements are at most a warp's packs. */
 template <class T>
-static cudaError_t launch_few(attention_job j, int64_t heads, cudaStream_t stream)
+static cudaError_t launch_few(attention_job j, int64_t heads, at_queue stream)
 {
     const dim3 grid((unsigned)(heads * j.heads.queries)), block(FEW_WARPS * AT_WARP);
     for (j.lanes = 1; j.lanes < AT_WARP && j.lanes * AT_PACK < j.heads.size;)
         j.lanes *= 2;
     return j.lanes * AT_PACK < j.heads.size
-               ? AT_LAUNCH((attend_each<T, 2>), grid, block, 0, stream, j)
-               : AT_LAUNCH((attend_each<T, 1>), grid, block, 0, stream, j);
+               ? AT_LAUNCH_EARLY((attend_each<T, 2>), grid, block, 0, stream, j)
+               : AT_LAUNCH_EARLY((attend_each<T, 1>), grid, block, 0, stream, j);
 }
 
 template <int PARTS>
-static cudaError_t launch_plain(attention_job j, int64_t heads, cudaStream_t stream)
+static cudaError_t launch_plain(attention_job j, int64_t heads, at_queue stream)
 {
     j.tiles = (j.heads.queries + AT_PLAIN_TILE - 1) / AT_PLAIN_TILE;
-    return AT_LAUNCH(attend_plain<PARTS>, dim3((unsigned)(heads * j.tiles)), dim3(AT_PLAIN_THREADS),
-                     0, stream, j);
+    return AT_LAUNCH_EARLY(attend_plain<PARTS>, dim3((unsigned)(heads * j.tiles)),
+                           dim3(AT_PLAIN_THREADS), 0, stream, j);
 }
 
 static attention_job job_of(const at_attention_args *a)
@@ -477,7 +480,7 @@ extern "C" at_status at_attention_few_cuda(const void *args, const at_prepared *
 {
     const auto *a = static_cast<const at_attention_args *>(args);
     return at_launched(
-        l, AT_BY_TYPE(a->q.dtype, launch_few, job_of(a), a->q.size[0] * a->heads, at_stream_of(l)));
+        l, AT_BY_TYPE(a->q.dtype, launch_few, job_of(a), a->q.size[0] * a->heads, at_queue_of(l)));
 }
 
 extern "C" bool at_attention_cuda_fits(const void *args)
@@ -491,8 +494,8 @@ extern "C" at_status at_attention_cuda(const void *args, const at_prepared *, co
     const auto *a = static_cast<const at_attention_args *>(args);
     const int64_t heads = a->q.size[0] * a->heads;
     return at_launched(l, a->q.dtype == AT_BF16
-                              ? launch_attention<__nv_bfloat16>(job_of(a), heads, at_stream_of(l))
-                              : launch_attention<__half>(job_of(a), heads, at_stream_of(l)));
+                              ? launch_attention<__nv_bfloat16>(job_of(a), heads, at_queue_of(l))
+                              : launch_attention<__half>(job_of(a), heads, at_queue_of(l)));
 }
 
 /* What the tensor cores' kernel leaves. */
@@ -508,5 +511,5 @@ extern "C" at_status at_attention_plain_cuda(const void *args, const at_prepared
     const auto *a = static_cast<const at_attention_args *>(args);
     const attention_job j = job_of(a);
     return at_launched(l, AT_PLAIN_BY_SIZE(j.heads.size, launch_plain, j, a->q.size[0] * a->heads,
-                                           at_stream_of(l)));
+                                           at_queue_of(l)));
 }

@@ -34,6 +34,7 @@ template <class T, class TILE, at_along B>
 __global__ void __launch_bounds__(TILE::THREADS, (AT_TILE_BLOCKS<T, TILE>))
     slab_multiply(slab_product<B> j)
 {
+    at_wait_for_earlier();
     const int number = (int)(blockIdx.x / j.tiles), k = number * j.cut.length, depth = j.a.depth;
     at_product_part part = at_product_part_of<TILE>(blockIdx.x % j.tiles, j.rows, j.cols, depth);
     part.k_begin = k;
@@ -61,6 +62,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK_MAX) slab_weigh(slab_weights j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t r = at_kept_row(), span = at_kept_span();
     const bool again = span < j.keys;
     float v[AT_KEPT][AT_PACK], top = -INFINITY, sum = 0;
@@ -102,6 +104,7 @@ struct slab_output {
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) slab_close(slab_output j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     const int64_t pitch = at_sums_pitch(j.size), part = j.rows * pitch;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
@@ -166,7 +169,7 @@ static at_lines lines_from(const at_view *v, int size, int64_t row, int64_t col)
 }
 
 template <class T, at_along B>
-static cudaError_t launch_product(slab_product<B> j, cudaStream_t stream)
+static cudaError_t launch_product(slab_product<B> j, at_queue stream)
 {
     if (at_tile_of(j.rows, j.cols, j.cut.parts, 0) == AT_TILE_LARGE) {
         j.tiles = at_tiles_in<at_tile_large>(j.rows, j.cols);
@@ -180,7 +183,7 @@ static cudaError_t launch_product(slab_product<B> j, cudaStream_t stream)
 
 template <class T>
 static cudaError_t launch_scores(const at_attention_args *a, const slab_plan &p, const slab &s,
-                                 float *scratch, cudaStream_t stream)
+                                 float *scratch, at_queue stream)
 {
     const int64_t size = at_cols(&a->q) / a->heads, keys = a->k.size[1];
     const at_lines q = lines_from<T>(&a->q, (int)size, s.query, s.col);
@@ -197,7 +200,7 @@ static cudaError_t launch_scores(const at_attention_args *a, const slab_plan &p,
 
 template <class T>
 static cudaError_t launch_weights(const at_attention_args *a, const slab_plan &p, const slab &s,
-                                  float *scratch, cudaStream_t stream)
+                                  float *scratch, at_queue stream)
 {
     const at_tiles t = at_row_tiles_of(s.rows, p.padded);
     const slab_weights j = { { scratch, p.padded, AT_F32, true },
@@ -208,13 +211,13 @@ static cudaError_t launch_weights(const at_attention_args *a, const slab_plan &p
                              a->k.size[1],
                              p.padded,
                              at_heads_of(a).scale * AT_LOG2E };
-    return AT_LAUNCH(slab_weigh<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(slab_weigh<T>, t.grid, t.block, 0, stream, j);
 }
 
 /* Beyond the keys the weights are zeros, and the values are taken for zeros. */
 template <class T>
 static cudaError_t launch_values(const at_attention_args *a, const slab_plan &p, const slab &s,
-                                 float *scratch, cudaStream_t stream)
+                                 float *scratch, at_queue stream)
 {
     const int64_t size = at_cols(&a->q) / a->heads;
     const at_lines weights = { scratch, 2 * p.padded, a->q.dtype, true };
@@ -231,7 +234,7 @@ static cudaError_t launch_values(const at_attention_args *a, const slab_plan &p,
 
 template <class T>
 static cudaError_t launch_output(const at_attention_args *a, const slab_plan &p, const slab &s,
-                                 const float *scratch, cudaStream_t stream)
+                                 const float *scratch, at_queue stream)
 {
     const int64_t size = at_cols(&a->q) / a->heads;
     const at_tiles t = at_tiles_of(s.rows, size);
@@ -241,13 +244,13 @@ static cudaError_t launch_output(const at_attention_args *a, const slab_plan &p,
                             s.rows,
                             size,
                             p.cut.parts };
-    return AT_LAUNCH(slab_close<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(slab_close<T>, t.grid, t.block, 0, stream, j);
 }
 
 /* Slabs use the same scratch one after the other. */
 template <class T>
 static cudaError_t launch_slab(const at_attention_args *a, const slab_plan &p, const slab &s,
-                               float *scratch, cudaStream_t stream)
+                               float *scratch, at_queue stream)
 {
     cudaError_t error = launch_scores<T>(a, p, s, scratch, stream);
     if (error == cudaSuccess)
@@ -259,7 +262,7 @@ static cudaError_t launch_slab(const at_attention_args *a, const slab_plan &p, c
 
 template <class T>
 static cudaError_t launch_slabs(const at_attention_args *a, const slab_plan &p, float *scratch,
-                                cudaStream_t stream)
+                                at_queue stream)
 {
     const int64_t queries = a->q.size[1], size = at_cols(&a->q) / a->heads;
     cudaError_t error = cudaSuccess;
@@ -307,6 +310,6 @@ extern "C" at_status at_attention_slabs_cuda(const void *args, const at_prepared
     const slab_plan p = slab_plan_of(a, at_candidate_of(prepared));
     auto *scratch = static_cast<float *>(l->scratch);
     return at_launched(l, a->q.dtype == AT_BF16
-                              ? launch_slabs<__nv_bfloat16>(a, p, scratch, at_stream_of(l))
-                              : launch_slabs<__half>(a, p, scratch, at_stream_of(l)));
+                              ? launch_slabs<__nv_bfloat16>(a, p, scratch, at_queue_of(l))
+                              : launch_slabs<__half>(a, p, scratch, at_queue_of(l)));
 }

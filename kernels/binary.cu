@@ -26,6 +26,7 @@ __device__ __forceinline__ float apply(int kind, float a, float b)
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) binary_forward(binary_job j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
     for (; c < j.cols && r < j.rows; r += (int64_t)gridDim.y * blockDim.y) {
@@ -47,10 +48,10 @@ __global__ void __launch_bounds__(AT_BLOCK) binary_forward(binary_job j)
 }
 
 template <class T>
-static cudaError_t launch_binary(const binary_job &j, cudaStream_t stream)
+static cudaError_t launch_binary(const binary_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(binary_forward<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(binary_forward<T>, t.grid, t.block, 0, stream, j);
 }
 
 /* Rows are as long as b allows: all of a, or b's last axes, where everything is dense. */
@@ -98,7 +99,7 @@ extern "C" at_status at_binary_cuda(const void *args, const at_prepared *, const
         j.a = at_lines_joined(&a->a, j.cols);
         j.b = at_lines_joined(&a->b, j.cols);
     }
-    return at_launched(l, AT_BY_TYPE(a->a.dtype, launch_binary, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->a.dtype, launch_binary, j, at_queue_of(l)));
 }
 
 /* --- linear interpolation --------------------------------------------------------------------- */
@@ -112,6 +113,7 @@ struct lerp_job {
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) lerp_forward(lerp_job j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
     for (; c < j.cols && r < j.rows; r += (int64_t)gridDim.y * blockDim.y) {
@@ -127,10 +129,10 @@ __global__ void __launch_bounds__(AT_BLOCK) lerp_forward(lerp_job j)
 }
 
 template <class T>
-static cudaError_t launch_lerp(const lerp_job &j, cudaStream_t stream)
+static cudaError_t launch_lerp(const lerp_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(lerp_forward<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(lerp_forward<T>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" bool at_lerp_cuda_fits(const void *args)
@@ -157,5 +159,5 @@ extern "C" at_status at_lerp_cuda(const void *args, const at_prepared *, const a
         j.a = at_lines_joined(&a->a, j.cols);
         j.b = at_lines_joined(&a->b, j.cols);
     }
-    return at_launched(l, AT_BY_TYPE(a->a.dtype, launch_lerp, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->a.dtype, launch_lerp, j, at_queue_of(l)));
 }

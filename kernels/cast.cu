@@ -37,6 +37,7 @@ template <class V>
 __global__ void __launch_bounds__(AT_BLOCK) cast_packs(cast_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     const bool whole = j.x.dtype == AT_I64 && j.y.dtype == AT_I64;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
@@ -68,10 +69,10 @@ extern "C" bool at_cast_cuda_fits(const void *)
 }
 
 template <class V>
-static cudaError_t launch_cast(const cast_job &j, cudaStream_t stream)
+static cudaError_t launch_cast(const cast_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(cast_packs<V>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(cast_packs<V>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" at_status at_cast_cuda(const void *args, const at_prepared *, const at_launch *l)
@@ -87,10 +88,10 @@ extern "C" at_status at_cast_cuda(const void *args, const at_prepared *, const a
         j.x = at_lines_joined(&a->x, 0);
     }
     const bool single = at_values_are_float(a->x.dtype) && at_values_are_float(a->y.dtype);
-    cudaError_t error = at_amax_clear(j.amax, at_stream_of(l));
+    cudaError_t error = at_amax_clear(j.amax, at_queue_of(l));
     if (error == cudaSuccess)
-        error = single ? launch_cast<float>(j, at_stream_of(l))
-                       : launch_cast<double>(j, at_stream_of(l));
+        error =
+            single ? launch_cast<float>(j, at_queue_of(l)) : launch_cast<double>(j, at_queue_of(l));
     return at_launched(l, error);
 }
 
@@ -106,6 +107,7 @@ struct fill_job {
 template <class U>
 __global__ void __launch_bounds__(AT_BLOCK) fill_units(fill_job j)
 {
+    at_wait_for_earlier();
     const int64_t c0 = at_walk_column(j.walk), round = at_walk_round(j.walk);
     const U v = *reinterpret_cast<const U *>(&j.pattern);
     for (int64_t r0 = at_walk_row(j.walk); r0 < j.walk.rows; r0 += round)
@@ -123,11 +125,11 @@ extern "C" bool at_fill_cuda_fits(const void *)
 }
 
 template <class U>
-static cudaError_t launch_fill(fill_job j, cudaStream_t stream)
+static cudaError_t launch_fill(fill_job j, at_queue stream)
 {
     j.walk.units /= (int64_t)sizeof(U);
     const at_tiles t = at_walk_tiles_of(&j.walk);
-    return AT_LAUNCH(fill_units<U>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(fill_units<U>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" at_status at_fill_cuda(const void *args, const at_prepared *, const at_launch *l)
@@ -142,5 +144,5 @@ extern "C" at_status at_fill_cuda(const void *args, const at_prepared *, const a
         at_store(&j.pattern, i, a->y.dtype, (double)a->value);
     const uint64_t bits = (uint64_t)(uintptr_t)j.y | (uint64_t)j.walk.units;
     const int unit = at_unit_of(rows > 1 ? bits | (uint64_t)j.step : bits);
-    return at_launched(l, AT_BY_UNIT(unit, launch_fill, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_UNIT(unit, launch_fill, j, at_queue_of(l)));
 }

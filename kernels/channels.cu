@@ -108,6 +108,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK, 3) channels_sums(at_channels_job j)
 {
     AT_SHARED(merge_room, room);
+    at_wait_for_earlier();
     const at_channels_place p = at_channels_place_of(j.s, blockIdx.x);
     const unsigned thread = threadIdx.y * blockDim.x + threadIdx.x, chunk = (unsigned)j.s.chunk;
     const unsigned c = thread % chunk, part = thread / chunk;
@@ -193,6 +194,7 @@ __device__ __forceinline__ void finish_group(const at_channels_job &j, int64_t b
 static __global__ void __launch_bounds__(AT_FINISH *AT_FINISH) channels_finish(at_channels_job j)
 {
     AT_SHARED(at_finish_room<2>, room);
+    at_wait_for_earlier();
     const at_finish_run run = at_finish_run_of(j.size, j.groups);
     const unsigned lanes = at_finish_lanes(j.size), thread = threadIdx.y * AT_FINISH + threadIdx.x;
     merge_slabs(j, run, room);
@@ -260,6 +262,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK, 2) channels_apply(at_channels_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const at_channels_place p = at_channels_place_of(j.s, gridDim.x - 1 - blockIdx.x);
     const float top = p.column < j.s.cols ? put_rows<T>(j, p) : 0.0f;
     if (j.y_amax)
@@ -334,26 +337,26 @@ at_channels_job at_channels_job_of(const at_view *all, const at_view *x, const a
 }
 
 template <class T>
-static cudaError_t launch_sums(const at_channels_job *j, cudaStream_t stream)
+static cudaError_t launch_sums(const at_channels_job *j, at_queue stream)
 {
-    return AT_LAUNCH(channels_sums<T>, at_channels_grid(&j->s), j->s.block, 0, stream, *j);
+    return AT_LAUNCH_EARLY(channels_sums<T>, at_channels_grid(&j->s), j->s.block, 0, stream, *j);
 }
 
 template <class T>
-static cudaError_t launch_apply(const at_channels_job *j, cudaStream_t stream)
+static cudaError_t launch_apply(const at_channels_job *j, at_queue stream)
 {
-    return AT_LAUNCH(channels_apply<T>, at_channels_grid(&j->s), j->s.block, 0, stream, *j);
+    return AT_LAUNCH_EARLY(channels_apply<T>, at_channels_grid(&j->s), j->s.block, 0, stream, *j);
 }
 
-cudaError_t at_channels_measure(const at_channels_job *j, at_dtype type, cudaStream_t stream)
+cudaError_t at_channels_measure(const at_channels_job *j, at_dtype type, at_queue stream)
 {
     const at_tiles t = at_finish_tiles(&j->s, j->size, j->groups);
     const cudaError_t error = AT_BY_TYPE(type, launch_sums, j, stream);
-    return error == cudaSuccess ? AT_LAUNCH(channels_finish, t.grid, t.block, 0, stream, *j)
+    return error == cudaSuccess ? AT_LAUNCH_EARLY(channels_finish, t.grid, t.block, 0, stream, *j)
                                 : error;
 }
 
-cudaError_t at_channels_apply(const at_channels_job *j, at_dtype type, cudaStream_t stream)
+cudaError_t at_channels_apply(const at_channels_job *j, at_dtype type, at_queue stream)
 {
     const cudaError_t error = at_amax_clear(j->y_amax, stream);
     return error == cudaSuccess ? AT_BY_TYPE(type, launch_apply, j, stream) : error;

@@ -52,9 +52,9 @@ at_channels_job at_channels_job_of(const at_view *all, const at_view *x, const a
 size_t at_channels_cuda_scratch(const at_view *all);
 
 /* From x to mean, rstd, std and the coefficients; 'type' is that of x. */
-cudaError_t at_channels_measure(const at_channels_job *j, at_dtype type, cudaStream_t stream);
+cudaError_t at_channels_measure(const at_channels_job *j, at_dtype type, at_queue stream);
 /* From x and the coefficients to y and y_amax. */
-cudaError_t at_channels_apply(const at_channels_job *j, at_dtype type, cudaStream_t stream);
+cudaError_t at_channels_apply(const at_channels_job *j, at_dtype type, at_queue stream);
 
 /* Backward, of y = act(xhat * gamma + beta), xhat = (x + add - mean) * rstd:
  * dx = rstd * (gamma * dz - mean of gamma dz - xhat * mean of gamma dz xhat). */

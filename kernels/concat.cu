@@ -98,7 +98,7 @@ static at_status move_pieces(const at_view *y, int64_t axis, const concat_piece 
 {
     concat_job j = {};
     const int unit = at_unit_of(lay_out(&j, y, axis, pieces, n));
-    return at_launched(l, AT_BY_UNIT(unit, at_move_launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_UNIT(unit, at_move_launch, j, at_queue_of(l)));
 }
 
 /* --- the ops ---------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ struct packing {
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) pack_weights(packing p)
 {
+    at_wait_for_earlier();
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x, depth = p.taps * p.inner;
     const int64_t step = (int64_t)gridDim.y * blockDim.y;
     for (int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; r < p.rows; r += step) {
@@ -83,13 +84,13 @@ static size_t packed_bytes(const packing &p, at_dtype computed)
 }
 
 template <class T>
-static cudaError_t launch_packing(const packing &p, cudaStream_t stream)
+static cudaError_t launch_packing(const packing &p, at_queue stream)
 {
     enum { GRID_Y_MAX = 65535, DOWN = AT_BLOCK / AT_WARP };
     const int64_t down = (p.rows + DOWN - 1) / DOWN;
     const dim3 grid((unsigned)((p.inner + AT_WARP - 1) / AT_WARP),
                     (unsigned)(down < GRID_Y_MAX ? down : (int64_t)GRID_Y_MAX));
-    return AT_LAUNCH(pack_weights<T>, grid, dim3(AT_WARP, DOWN), 0, stream, p);
+    return AT_LAUNCH_EARLY(pack_weights<T>, grid, dim3(AT_WARP, DOWN), 0, stream, p);
 }
 
 template <at_dtype COMPUTED, packing PACKING(const at_view *, at_dtype)>
@@ -97,8 +98,8 @@ static void pack(const at_prepared *, int, void *dst, const at_view *src, const 
 {
     packing p = PACKING(src, COMPUTED);
     p.out = dst;
-    const cudaError_t error =
-        AT_BY_TYPE(COMPUTED, launch_packing, p, static_cast<cudaStream_t>(stream->native));
+    const at_queue queue = at_queue_on(stream);
+    const cudaError_t error = AT_BY_TYPE(COMPUTED, launch_packing, p, queue);
     AT_ASSERT(error == cudaSuccess, "packing weights: %s", cudaGetErrorString(error));
 }
 
@@ -170,7 +171,7 @@ static cudaError_t weights_of(packed_weights *w, packing p, at_dtype computed,
         return cudaSuccess;
     p.out = l->scratch;
     w->data = static_cast<const char *>(l->scratch);
-    return AT_BY_TYPE(computed, launch_packing, p, at_stream_of(l));
+    return AT_BY_TYPE(computed, launch_packing, p, at_queue_of(l));
 }
 
 /* --- weights for a library -------------------------------------------------------------------- */
@@ -198,7 +199,7 @@ extern "C" at_status at_conv2d_vector_cuda(const at_view *v, void *out, at_dtype
     w.data = v->data;
     packing p = packing_of(&w, computed);
     p.out = out;
-    return at_launched(l, AT_BY_TYPE(computed, launch_packing, p, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(computed, launch_packing, p, at_queue_of(l)));
 }
 
 /* --- the product ------------------------------------------------------------------------------ */
@@ -214,12 +215,13 @@ struct conv_job {
 template <class T, class TILE>
 __global__ void __launch_bounds__(TILE::THREADS, (AT_TILE_BLOCKS<T, TILE>)) conv_product(conv_job j)
 {
+    at_wait_for_earlier();
     const at_product_part part = at_product_part_of<TILE>(blockIdx.x, j.rows, j.cols, j.depth);
     at_product_block<T, TILE>(j.x, j.w, j.end, part);
 }
 
 template <class T>
-static cudaError_t launch_product(const conv_job &j, int candidate, cudaStream_t stream)
+static cudaError_t launch_product(const conv_job &j, int candidate, at_queue stream)
 {
     if (at_tile_of(j.rows, j.cols, 1, candidate) == AT_TILE_LARGE)
         return at_product_launch<at_tile_large>(conv_product<T, at_tile_large>, j,
@@ -280,7 +282,7 @@ extern "C" at_status at_conv2d_cuda(const void *args, const at_prepared *p, cons
     j.end.residual = at_lines_or_none(&a->residual);
     j.end.bias = at_lines_or_none(&a->bias);
     j.end.act = a->relu ? AT_ACT_RELU : AT_ACT_NONE;
-    return at_launched(l, AT_BY_TYPE(type, launch_product, j, at_candidate_of(p), at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(type, launch_product, j, at_candidate_of(p), at_queue_of(l)));
 }
 
 /* --- conv2d_dgrad ----------------------------------------------------------------------------- */
@@ -313,6 +315,7 @@ __device__ __forceinline__ int unfolded(const folded &f, int i, int n)
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) fold(folding j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     const int64_t high = j.y.before + j.y.size + j.y.after;
     const int64_t wide = j.x.before + j.x.size + j.x.after;
@@ -337,10 +340,10 @@ __global__ void __launch_bounds__(AT_BLOCK) fold(folding j)
 }
 
 template <class T>
-static cudaError_t launch_fold(const folding &j, cudaStream_t stream)
+static cudaError_t launch_fold(const folding &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(fold<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(fold<T>, t.grid, t.block, 0, stream, j);
 }
 
 static bool folds(const at_conv &c)
@@ -420,7 +423,7 @@ extern "C" at_status at_conv2d_dgrad_cuda(const void *args, const at_prepared *p
     char *sums = static_cast<char *>(l->scratch) + (p->n_forms ? 0 : packed_bytes(packed, type));
     if (folds(c))
         j.end.y = { sums, fold_pitch(c), AT_F32, true };
-    error = AT_BY_TYPE(type, launch_product, j, at_candidate_of(p), at_stream_of(l));
+    error = AT_BY_TYPE(type, launch_product, j, at_candidate_of(p), at_queue_of(l));
     if (error != cudaSuccess || !folds(c))
         return at_launched(l, error);
     folding f = {};
@@ -433,5 +436,5 @@ extern "C" at_status at_conv2d_dgrad_cuda(const void *args, const at_prepared *p
     f.rows = at_rows(&a->dx);
     f.cols = c.ci;
     f.pitch = fold_pitch(c);
-    return at_launched(l, AT_BY_TYPE(type, launch_fold, f, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(type, launch_fold, f, at_queue_of(l)));
 }

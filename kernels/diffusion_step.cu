@@ -37,6 +37,7 @@ __device__ __forceinline__ void add_term(float (&sum)[AT_PACK], const step_term 
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) step_latents(step_job j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
     for (; c < j.cols && r < j.rows; r += (int64_t)gridDim.y * blockDim.y) {
@@ -70,10 +71,10 @@ __global__ void __launch_bounds__(AT_BLOCK) step_latents(step_job j)
 }
 
 template <class T>
-static cudaError_t launch_step(const step_job &j, cudaStream_t stream)
+static cudaError_t launch_step(const step_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_spread(at_tiles_of(j.rows, j.cols));
-    return AT_LAUNCH(step_latents<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(step_latents<T>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" bool at_diffusion_step_cuda_fits(const void *args)
@@ -103,5 +104,5 @@ extern "C" at_status at_diffusion_step_cuda(const void *args, const at_prepared 
     for (const auto &o : operands)
         if (at_has(o.view))
             *o.lines = dense ? at_lines_joined(o.view, j.cols) : at_lines_of(o.view);
-    return at_launched(l, AT_BY_TYPE(a->cond.dtype, launch_step, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->cond.dtype, launch_step, j, at_queue_of(l)));
 }

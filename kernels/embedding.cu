@@ -27,7 +27,7 @@ __device__ __forceinline__ const char *at_move_from(const embedding_rows_job &j,
     return row < 0 ? nullptr : j.table + row * j.table_step + byte;
 }
 
-static cudaError_t copy_rows(const at_embedding_args *a, cudaStream_t stream)
+static cudaError_t copy_rows(const at_embedding_args *a, at_queue stream)
 {
     const int64_t element = (int64_t)at_dtype_bytes(a->y.dtype);
     embedding_rows_job j = {};
@@ -55,6 +55,7 @@ struct embedding_convert_job {
 template <class V>
 __global__ void __launch_bounds__(AT_BLOCK) embedding_packs(embedding_convert_job j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
     for (; c < j.cols && r < j.rows; r += (int64_t)gridDim.y * blockDim.y) {
@@ -67,14 +68,14 @@ __global__ void __launch_bounds__(AT_BLOCK) embedding_packs(embedding_convert_jo
 }
 
 template <class V>
-static cudaError_t launch_packs(const at_embedding_args *a, cudaStream_t stream)
+static cudaError_t launch_packs(const at_embedding_args *a, at_queue stream)
 {
     const embedding_convert_job j = {
         at_lines_of(&a->y), at_lines_of(&a->table), static_cast<const int32_t *>(a->ids.data),
         at_rows(&a->y),     at_cols(&a->y),         a->table.size[0]
     };
     const at_tiles t = at_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(embedding_packs<V>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(embedding_packs<V>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" bool at_embedding_cuda_fits(const void *)
@@ -85,7 +86,7 @@ extern "C" bool at_embedding_cuda_fits(const void *)
 extern "C" at_status at_embedding_cuda(const void *args, const at_prepared *, const at_launch *l)
 {
     const auto *a = static_cast<const at_embedding_args *>(args);
-    const cudaStream_t stream = at_stream_of(l);
+    const at_queue stream = at_queue_of(l);
     if (a->y.dtype == a->table.dtype)
         return at_launched(l, copy_rows(a, stream));
     return at_launched(l, a->table.dtype == AT_F64 ? launch_packs<double>(a, stream)
@@ -202,7 +203,7 @@ __global__ void __launch_bounds__(AT_BLOCK) embedding_backward(embedding_bwd_job
 }
 
 template <class T>
-static cudaError_t launch_backward(embedding_bwd_job j, cudaStream_t stream)
+static cudaError_t launch_backward(embedding_bwd_job j, at_queue stream)
 {
     enum { BLOCKS = 1024 }; /* enough for any device */
     const int64_t packs = (j.cols - 1) / AT_PACK + 1, tiles = (packs - 1) / AT_BLOCK + 1;
@@ -234,5 +235,5 @@ extern "C" at_status at_embedding_bwd_cuda(const void *args, const at_prepared *
                             a->vocabulary,
                             0,
                             begin };
-    return at_launched(l, AT_BY_TYPE(a->dy.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->dy.dtype, launch_backward, j, at_queue_of(l)));
 }

@@ -20,6 +20,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) geglu_forward(geglu_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     const float scale = j.scale ? *j.scale : 1.0f;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
@@ -77,14 +78,14 @@ static at_lines gates_of(const at_view *x)
 }
 
 template <class T>
-static cudaError_t launch_forward(const geglu_job &j, cudaStream_t stream)
+static cudaError_t launch_forward(const geglu_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(geglu_forward<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(geglu_forward<T>, t.grid, t.block, 0, stream, j);
 }
 
 template <class T>
-static cudaError_t launch_backward(const geglu_job &j, cudaStream_t stream)
+static cudaError_t launch_backward(const geglu_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
     return AT_LAUNCH(geglu_backward<T>, t.grid, t.block, 0, stream, j);
@@ -106,9 +107,9 @@ extern "C" at_status at_geglu_cuda(const void *args, const at_prepared *, const 
     j.amax = at_floats_of(&a->y_amax);
     j.rows = at_rows(&a->y);
     j.cols = at_cols(&a->y);
-    cudaError_t error = at_amax_clear(j.amax, at_stream_of(l));
+    cudaError_t error = at_amax_clear(j.amax, at_queue_of(l));
     if (error == cudaSuccess)
-        error = AT_BY_TYPE(a->x.dtype, launch_forward, j, at_stream_of(l));
+        error = AT_BY_TYPE(a->x.dtype, launch_forward, j, at_queue_of(l));
     return at_launched(l, error);
 }
 
@@ -129,5 +130,5 @@ extern "C" at_status at_geglu_bwd_cuda(const void *args, const at_prepared *, co
     j.dy = at_lines_of(&a->dy);
     j.rows = at_rows(&a->dy);
     j.cols = at_cols(&a->dy);
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_queue_of(l)));
 }

@@ -153,6 +153,7 @@ __global__ void __launch_bounds__(AT_BLOCK_MAX) group_norm_kept(kept_job j)
     AT_SHARED_DYNAMIC(T, kept);
     AT_SHARED(float[AT_WARPS_MAX], room);
     AT_SHARED(double[AT_WARPS_MAX], wide_room);
+    at_wait_for_earlier();
     const kept_place p = kept_place_of(j);
     const float y_scale = j.c.y_scale ? *j.c.y_scale : 1.0f;
     float v[AT_PACK], off[AT_PACK] = {}, scale[AT_PACK], beta[AT_PACK], top = 0;
@@ -216,23 +217,23 @@ static kept_cut kept_cut_of(const at_group_norm_args *a)
 }
 
 template <class T>
-static cudaError_t launch_kept(const kept_job *j, const kept_cut *cut, cudaStream_t stream)
+static cudaError_t launch_kept(const kept_job *j, const kept_cut *cut, at_queue stream)
 {
     const dim3 grid((unsigned)(j->c.s.batch * (j->c.s.cols / cut->span)));
     const cudaError_t error = at_shared_allow(group_norm_kept<T>, cut->bytes);
     return error == cudaSuccess
-               ? AT_LAUNCH(group_norm_kept<T>, grid, cut->threads, cut->bytes, stream, *j)
+               ? AT_LAUNCH_EARLY(group_norm_kept<T>, grid, cut->threads, cut->bytes, stream, *j)
                : error;
 }
 
-static cudaError_t launch_passes(const at_channels_job *j, at_dtype type, cudaStream_t stream)
+static cudaError_t launch_passes(const at_channels_job *j, at_dtype type, at_queue stream)
 {
     const cudaError_t error = at_channels_measure(j, type, stream);
     return error == cudaSuccess ? at_channels_apply(j, type, stream) : error;
 }
 
 static cudaError_t launch_forward(const at_channels_job *c, const kept_cut *cut, at_dtype type,
-                                  cudaStream_t stream)
+                                  at_queue stream)
 {
     const kept_job j = { *c, cut->span };
     if (cut->bytes == 0)
@@ -272,7 +273,7 @@ extern "C" at_status at_group_norm_cuda(const void *args, const at_prepared *, c
     j.y_amax = at_floats_of(&a->y_amax);
     j.eps = a->eps;
     j.act = a->silu ? AT_CHANNELS_SILU : AT_CHANNELS_PLAIN;
-    return at_launched(l, launch_forward(&j, &cut, a->x.dtype, at_stream_of(l)));
+    return at_launched(l, launch_forward(&j, &cut, a->x.dtype, at_queue_of(l)));
 }
 
 /* --- gradient --------------------------------------------------------------------------------- */

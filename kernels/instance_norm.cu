@@ -11,6 +11,7 @@ struct given_job {
 /* One thread for every sample and channel. */
 static __global__ void __launch_bounds__(AT_BLOCK) instance_norm_given(given_job j)
 {
+    at_wait_for_earlier();
     const int64_t i = (int64_t)blockIdx.x * AT_BLOCK + threadIdx.x;
     const int64_t b = i / j.c.s.cols, c = i % j.c.s.cols;
     if (b >= j.c.s.batch)
@@ -25,10 +26,10 @@ static __global__ void __launch_bounds__(AT_BLOCK) instance_norm_given(given_job
 }
 
 static cudaError_t take_given(const at_channels_job *c, const at_instance_norm_args *a,
-                              cudaStream_t stream)
+                              at_queue stream)
 {
     const given_job j = { *c, at_lines_of(&a->mean_in), at_lines_of(&a->rstd_in) };
-    return AT_LAUNCH(instance_norm_given, at_channels_flat(&c->s), AT_BLOCK, 0, stream, j);
+    return AT_LAUNCH_EARLY(instance_norm_given, at_channels_flat(&c->s), AT_BLOCK, 0, stream, j);
 }
 
 extern "C" bool at_instance_norm_cuda_fits(const void *args)
@@ -59,10 +60,10 @@ extern "C" at_status at_instance_norm_cuda(const void *args, const at_prepared *
     j.rstd = at_lines_or_none(&a->rstd);
     j.eps = a->eps;
     j.act = a->relu ? AT_CHANNELS_RELU : AT_CHANNELS_PLAIN;
-    cudaError_t error = at_has(&a->mean_in) ? take_given(&j, a, at_stream_of(l))
-                                            : at_channels_measure(&j, a->x.dtype, at_stream_of(l));
+    cudaError_t error = at_has(&a->mean_in) ? take_given(&j, a, at_queue_of(l))
+                                            : at_channels_measure(&j, a->x.dtype, at_queue_of(l));
     if (error == cudaSuccess)
-        error = at_channels_apply(&j, a->x.dtype, at_stream_of(l));
+        error = at_channels_apply(&j, a->x.dtype, at_queue_of(l));
     return at_launched(l, error);
 }
 

@@ -16,6 +16,7 @@ struct append_job {
 template <class V>
 __global__ void __launch_bounds__(AT_BLOCK) append_rows(append_job j)
 {
+    at_wait_for_earlier();
     const int64_t n = j.samples * j.rows * j.cols, step = (int64_t)gridDim.x * AT_BLOCK;
     for (int64_t i = (int64_t)blockIdx.x * AT_BLOCK + threadIdx.x; i < n; i += step) {
         const int64_t row = i / j.cols, c = i % j.cols, b = row / j.rows;
@@ -37,7 +38,7 @@ static uint64_t bits_of(const at_view *v)
 }
 
 template <class V>
-static cudaError_t launch_append(const at_kv_append_args *a, cudaStream_t stream)
+static cudaError_t launch_append(const at_kv_append_args *a, at_queue stream)
 {
     enum { BLOCKS_MAX = 1 << 16 };
     const int64_t bytes = (int64_t)at_dtype_bytes(a->k.dtype), unit = sizeof(V);
@@ -55,9 +56,9 @@ static cudaError_t launch_append(const at_kv_append_args *a, cudaStream_t stream
                            a->k_cache.size[1],
                            a->k.size[1] };
     const int64_t blocks = (j.samples * j.rows * j.cols + AT_BLOCK - 1) / AT_BLOCK;
-    return AT_LAUNCH(append_rows<V>,
-                     dim3((unsigned)(blocks < BLOCKS_MAX ? blocks : (int64_t)BLOCKS_MAX)),
-                     dim3(AT_BLOCK), 0, stream, j);
+    return AT_LAUNCH_EARLY(append_rows<V>,
+                           dim3((unsigned)(blocks < BLOCKS_MAX ? blocks : (int64_t)BLOCKS_MAX)),
+                           dim3(AT_BLOCK), 0, stream, j);
 }
 
 extern "C" bool at_kv_append_cuda_fits(const void *)
@@ -70,7 +71,7 @@ extern "C" at_status at_kv_append_cuda(const void *args, const at_prepared *, co
     const auto *a = static_cast<const at_kv_append_args *>(args);
     const uint64_t bits =
         bits_of(&a->k_cache) | bits_of(&a->v_cache) | bits_of(&a->k) | bits_of(&a->v);
-    const cudaStream_t stream = at_stream_of(l);
+    const at_queue stream = at_queue_of(l);
     return at_launched(l, bits % 16 == 0  ? launch_append<uint4>(a, stream)
                           : bits % 8 == 0 ? launch_append<uint2>(a, stream)
                           : bits % 4 == 0 ? launch_append<uint32_t>(a, stream)

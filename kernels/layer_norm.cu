@@ -98,6 +98,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK_MAX) layer_norm_forward(norm_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t r = at_kept_row();
     float top = 0;
     if (r < j.rows) /* whole warps, in blocks that have no barrier inside */
@@ -211,10 +212,10 @@ static __global__ void __launch_bounds__(AT_BLOCK) layer_norm_parts(norm_bwd_job
 /* --- launches --------------------------------------------------------------------------------- */
 
 template <class T>
-static cudaError_t launch_forward(const norm_job &j, cudaStream_t stream)
+static cudaError_t launch_forward(const norm_job &j, at_queue stream)
 {
     const at_tiles t = at_row_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(layer_norm_forward<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(layer_norm_forward<T>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" bool at_layer_norm_cuda_fits(const void *args)
@@ -236,15 +237,15 @@ extern "C" at_status at_layer_norm_cuda(const void *args, const at_prepared *, c
                          at_rows(&a->x),
                          at_cols(&a->x),
                          a->eps };
-    cudaError_t error = at_amax_clear(j.amax, at_stream_of(l));
+    cudaError_t error = at_amax_clear(j.amax, at_queue_of(l));
     if (error == cudaSuccess)
-        error = AT_BY_TYPE(a->x.dtype, launch_forward, j, at_stream_of(l));
+        error = AT_BY_TYPE(a->x.dtype, launch_forward, j, at_queue_of(l));
     return at_launched(l, error);
 }
 
 /* The columns first, because dx may lie over dy. */
 template <class T>
-static cudaError_t launch_backward(const norm_bwd_job &j, cudaStream_t stream)
+static cudaError_t launch_backward(const norm_bwd_job &j, at_queue stream)
 {
     const at_tiles t = at_row_tiles_of(j.rows, j.cols);
     cudaError_t error = cudaSuccess;
@@ -284,5 +285,5 @@ extern "C" at_status at_layer_norm_bwd_cuda(const void *args, const at_prepared 
         at_floats_of(&a->dgamma), at_floats_of(&a->dbeta), static_cast<float *>(l->scratch),
         at_rows(&a->x),           at_cols(&a->x),          at_layer_norm_cuda_parts(&a->x)
     };
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_backward, j, at_queue_of(l)));
 }

@@ -22,6 +22,7 @@ __global__ void __launch_bounds__(TILE::THREADS, (AT_TILE_BLOCKS<T, TILE>))
     linear_product(linear_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     at_product_end end = j.end;
     const at_product_part part = at_product_part_of<TILE>(blockIdx.x, j.rows, j.cols, j.depth);
     at_product_block<T, TILE>(j.x, j.w, end, part);
@@ -41,14 +42,14 @@ static at_dtype computed_in(const at_linear_args *a)
 }
 
 template <class T, class TILE>
-static cudaError_t launch_tiles(const linear_job &j, cudaStream_t stream)
+static cudaError_t launch_tiles(const linear_job &j, at_queue stream)
 {
     return at_product_launch<TILE>(linear_product<T, TILE>, j, at_tiles_in<TILE>(j.rows, j.cols),
                                    stream);
 }
 
 template <class T>
-static cudaError_t launch(const linear_job &j, int candidate, cudaStream_t stream)
+static cudaError_t launch(const linear_job &j, int candidate, at_queue stream)
 {
     const at_tile tile = at_tile_of(j.rows, j.cols, 1, candidate);
     return tile == AT_TILE_LARGE ? launch_tiles<T, at_tile_large>(j, stream)
@@ -92,9 +93,9 @@ extern "C" at_status at_linear_cuda(const void *args, const at_prepared *p, cons
     j.x = at_matrix_of<AT_ALONG_K>(at_lines_of(&a->x), j.rows, j.depth, type);
     j.w = at_matrix_of<AT_ALONG_K>(at_lines_of(&a->w), j.cols, j.depth, type);
     j.end = at_linear_end_of(a);
-    cudaError_t error = at_amax_clear(j.end.amax, at_stream_of(l));
+    cudaError_t error = at_amax_clear(j.end.amax, at_queue_of(l));
     if (error == cudaSuccess)
-        error = AT_BY_TYPE(type, launch, j, at_candidate_of(p), at_stream_of(l));
+        error = AT_BY_TYPE(type, launch, j, at_candidate_of(p), at_queue_of(l));
     return at_launched(l, error);
 }
 
@@ -108,6 +109,7 @@ struct linear_factor_job {
 
 __global__ void __launch_bounds__(AT_WARP) linear_factor(linear_factor_job j)
 {
+    at_wait_for_earlier();
     if (threadIdx.x != 0)
         return;
     *j.factor = 1.0f / *j.y_scale;
@@ -119,5 +121,6 @@ extern "C" at_status at_linear_f8_scale_cuda(float *factor, const at_linear_args
                                              const at_launch *l)
 {
     const linear_factor_job j = { factor, at_floats_of(&a->y_scale), at_floats_of(&a->y_amax) };
-    return at_launched(l, AT_LAUNCH(linear_factor, dim3(1), dim3(AT_WARP), 0, at_stream_of(l), j));
+    return at_launched(
+        l, AT_LAUNCH_EARLY(linear_factor, dim3(1), dim3(AT_WARP), 0, at_queue_of(l), j));
 }

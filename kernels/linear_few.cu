@@ -80,6 +80,7 @@ template <class W, int ROWS, int COLS>
 __global__ void __launch_bounds__(AT_WARP *FEW_WARPS, 4) linear_few(few_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t col = ((int64_t)blockIdx.x * FEW_WARPS + threadIdx.y) * COLS;
     int64_t row = (int64_t)blockIdx.y * ROWS;
     for (; col < j.cols && row < j.rows; row += (int64_t)gridDim.y * ROWS) {
@@ -94,18 +95,18 @@ __global__ void __launch_bounds__(AT_WARP *FEW_WARPS, 4) linear_few(few_job j)
 /* --- launches --------------------------------------------------------------------------------- */
 
 template <class W, int ROWS, int COLS>
-static cudaError_t launch_few(const few_job &j, cudaStream_t stream)
+static cudaError_t launch_few(const few_job &j, at_queue stream)
 {
     /* With one column a warp there are few blocks: groups of rows get their own. */
     const int64_t groups = COLS == 1 ? (j.rows + ROWS - 1) / ROWS : 1;
     const int64_t blocks = (j.cols + FEW_WARPS * COLS - 1) / (FEW_WARPS * COLS);
-    return AT_LAUNCH((linear_few<W, ROWS, COLS>), dim3((unsigned)blocks, (unsigned)groups),
-                     dim3(AT_WARP, FEW_WARPS), 0, stream, j);
+    return AT_LAUNCH_EARLY((linear_few<W, ROWS, COLS>), dim3((unsigned)blocks, (unsigned)groups),
+                           dim3(AT_WARP, FEW_WARPS), 0, stream, j);
 }
 
 /* Four columns share what is read of x, where that leaves enough warps to read the weights. */
 template <class W>
-static cudaError_t launch(const few_job &j, cudaStream_t stream)
+static cudaError_t launch(const few_job &j, at_queue stream)
 {
     enum { MANY = 4096 };
     const bool many = j.cols >= MANY;
@@ -130,8 +131,8 @@ extern "C" at_status at_linear_few_cuda(const void *args, const at_prepared *, c
     j.cols = a->w.size[0];
     j.depth = at_cols(&a->x);
     j.end = at_linear_end_of(a);
-    cudaError_t error = at_amax_clear(j.end.amax, at_stream_of(l));
+    cudaError_t error = at_amax_clear(j.end.amax, at_queue_of(l));
     if (error == cudaSuccess)
-        error = AT_BY_TYPE(a->w.dtype, launch, j, at_stream_of(l));
+        error = AT_BY_TYPE(a->w.dtype, launch, j, at_queue_of(l));
     return at_launched(l, error);
 }

@@ -97,6 +97,7 @@ __device__ __forceinline__ bool at_walk_inside(const at_walk &w, int64_t r, int6
 template <class U, class J>
 __global__ void __launch_bounds__(AT_BLOCK) at_move_units(J j)
 {
+    at_wait_for_earlier();
     const int64_t c0 = at_walk_column(j.walk), round = at_walk_round(j.walk);
     for (int64_t r0 = at_walk_row(j.walk); r0 < j.walk.rows; r0 += round) {
         U v[AT_MOVES];
@@ -120,11 +121,11 @@ __global__ void __launch_bounds__(AT_BLOCK) at_move_units(J j)
 
 /* 'walk' has its rows, and a row's bytes as units. */
 template <class U, class J>
-static cudaError_t at_move_launch(J j, cudaStream_t stream)
+static cudaError_t at_move_launch(J j, at_queue stream)
 {
     j.walk.units /= (int64_t)sizeof(U);
     const at_tiles t = at_walk_tiles_of(&j.walk);
-    return AT_LAUNCH((at_move_units<U, J>), t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY((at_move_units<U, J>), t.grid, t.block, 0, stream, j);
 }
 
 #endif

@@ -29,7 +29,7 @@ __device__ __forceinline__ const char *at_move_from(const permute_rows_job &j, i
            (r - above * j.size[1]) * j.stride[2] + byte;
 }
 
-static cudaError_t move_rows(const at_permute_walk *w, cudaStream_t stream)
+static cudaError_t move_rows(const at_permute_walk *w, at_queue stream)
 {
     const int64_t bytes = (int64_t)w->bytes;
     permute_rows_job j = {};
@@ -128,6 +128,7 @@ template <class T, class I>
 __global__ void __launch_bounds__(AT_BLOCK) permute_boxes(permute_box_job j)
 {
     AT_SHARED(T[ROOM_BYTES / sizeof(T)], room);
+    at_wait_for_earlier();
     int64_t number = blockIdx.x;
     const int64_t d0 = box_first(j.d, &number), m0 = box_first(j.m, &number);
     const int64_t b0 = box_first(j.b, &number);
@@ -166,6 +167,7 @@ __global__ void __launch_bounds__(AT_BLOCK) permute_boxes(permute_box_job j)
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) permute_squares(permute_box_job j)
 {
+    at_wait_for_earlier();
     constexpr int SIDE_D = side_d_of(sizeof(T)), SIDE_M = side_m_of(sizeof(T));
     constexpr int DOWN = AT_BLOCK / AT_WARP, PITCH = pitch_of(SIDE_D, sizeof(T));
     AT_SHARED(T[SIDE_M][PITCH], room);
@@ -235,20 +237,20 @@ static void choose_box(permute_box_job *j, int64_t bytes)
 }
 
 template <class T>
-static cudaError_t launch_boxes(const permute_box_job &j, cudaStream_t stream)
+static cudaError_t launch_boxes(const permute_box_job &j, at_queue stream)
 {
     const int64_t blocks = j.d.boxes * j.m.boxes * j.b.boxes * j.o.size;
     const int64_t reach_x = j.b.extent * j.b.x + j.m.extent * j.m.x + j.d.extent;
     const int64_t reach_y = j.b.extent * j.b.y + j.d.extent * j.d.y + j.m.extent;
     const dim3 grid((unsigned)blocks);
     if (j.d.extent == side_d_of(sizeof(T)) && j.m.extent == side_m_of(sizeof(T)) && j.b.extent == 1)
-        return AT_LAUNCH(permute_squares<T>, grid, AT_BLOCK, 0, stream, j);
+        return AT_LAUNCH_EARLY(permute_squares<T>, grid, AT_BLOCK, 0, stream, j);
     if (reach_x <= INT32_MAX && reach_y <= INT32_MAX)
-        return AT_LAUNCH((permute_boxes<T, int32_t>), grid, AT_BLOCK, 0, stream, j);
-    return AT_LAUNCH((permute_boxes<T, int64_t>), grid, AT_BLOCK, 0, stream, j);
+        return AT_LAUNCH_EARLY((permute_boxes<T, int32_t>), grid, AT_BLOCK, 0, stream, j);
+    return AT_LAUNCH_EARLY((permute_boxes<T, int64_t>), grid, AT_BLOCK, 0, stream, j);
 }
 
-static cudaError_t move_boxes(const at_permute_walk *w, cudaStream_t stream)
+static cudaError_t move_boxes(const at_permute_walk *w, at_queue stream)
 {
     permute_axis axes[AT_RANK_MAX];
     int64_t apart = 1;
@@ -284,6 +286,6 @@ extern "C" bool at_permute_cuda_fits(const void *)
 extern "C" at_status at_permute_cuda(const void *args, const at_prepared *, const at_launch *l)
 {
     const at_permute_walk w = at_permute_walk_of(static_cast<const at_permute_args *>(args));
-    return at_launched(l, w.stride[INNER] == 1 ? move_rows(&w, at_stream_of(l))
-                                               : move_boxes(&w, at_stream_of(l)));
+    return at_launched(l, w.stride[INNER] == 1 ? move_rows(&w, at_queue_of(l))
+                                               : move_boxes(&w, at_queue_of(l)));
 }

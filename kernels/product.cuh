@@ -568,15 +568,16 @@ static inline int at_candidate_of(const at_prepared *p)
     return *static_cast<const int *>(p->state);
 }
 
-template <class TILE, class JOB>
+/* STREAM is at_queue for a kernel that waits for earlier ones, else cudaStream_t. */
+template <class TILE, class JOB, class STREAM>
 static cudaError_t at_product_launch(void (*kernel)(JOB), const JOB &job, int64_t blocks,
-                                     cudaStream_t stream)
+                                     STREAM stream)
 {
     const size_t bytes = AT_PRODUCT_SHARED<TILE>;
     const cudaError_t error = at_shared_allow(kernel, bytes);
     if (error != cudaSuccess)
         return error;
-    return AT_LAUNCH(kernel, dim3((unsigned)blocks), dim3(TILE::THREADS), bytes, stream, job);
+    return AT_LAUNCH_EARLY(kernel, dim3((unsigned)blocks), dim3(TILE::THREADS), bytes, stream, job);
 }
 
 #endif

@@ -51,6 +51,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK_MAX) argmax_rows(argmax_job j)
 {
     AT_SHARED(u64[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t r = at_kept_row(), span = at_kept_span();
     u64 best = 0;
     if (r >= j.rows) /* whole warps, in blocks that have no barrier */
@@ -72,10 +73,10 @@ __global__ void __launch_bounds__(AT_BLOCK_MAX) argmax_rows(argmax_job j)
 }
 
 template <class T>
-static cudaError_t launch_argmax(const argmax_job &j, cudaStream_t stream)
+static cudaError_t launch_argmax(const argmax_job &j, at_queue stream)
 {
     const at_tiles t = at_row_tiles_of(j.rows, j.cols);
-    return AT_LAUNCH(argmax_rows<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(argmax_rows<T>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" bool at_argmax_cuda_fits(const void *args)
@@ -89,7 +90,7 @@ extern "C" at_status at_argmax_cuda(const void *args, const at_prepared *, const
     const auto *a = static_cast<const at_argmax_args *>(args);
     const argmax_job j = { at_lines_of(&a->x), static_cast<int32_t *>(a->y.data), at_rows(&a->x),
                            at_cols(&a->x) };
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_argmax, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_argmax, j, at_queue_of(l)));
 }
 
 /* --- nucleus sampling ------------------------------------------------------------------------- */
@@ -412,6 +413,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK_MAX) sample_top_rows(sample_top_job j)
 {
     AT_SHARED(sample_room, room);
+    at_wait_for_earlier();
     for (int64_t r = blockIdx.x; r < j.rows; r += gridDim.x) {
         const bool many = j.cols > CUT_MIN && j.top_k > 0 && j.top_k < j.cols;
         const uint32_t cut = many ? find_cut<T>(j, r, room) : 1;
@@ -435,12 +437,12 @@ static int64_t blocks_of(const at_sample_top_args *a)
 }
 
 template <class T>
-static cudaError_t launch_sample(const sample_top_job &j, int64_t blocks, cudaStream_t stream)
+static cudaError_t launch_sample(const sample_top_job &j, int64_t blocks, at_queue stream)
 {
     unsigned warps = 1;
     while (warps * STEP < (unsigned)j.cols && warps < AT_WARPS_MAX)
         warps *= 2;
-    return AT_LAUNCH(sample_top_rows<T>, (unsigned)blocks, warps * AT_WARP, 0, stream, j);
+    return AT_LAUNCH_EARLY(sample_top_rows<T>, (unsigned)blocks, warps * AT_WARP, 0, stream, j);
 }
 
 extern "C" bool at_sample_top_cuda_fits(const void *args)
@@ -477,5 +479,5 @@ extern "C" at_status at_sample_top_cuda(const void *args, const at_prepared *, c
         j.one *= 2;
     if (a->x.dtype != AT_F32) /* bf16 has 16 bits, and f16 no more than 19 in f32's layout */
         j.bit = a->x.dtype == AT_BF16 ? 16 : DIGIT_BITS;
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_sample, j, blocks_of(a), at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_sample, j, blocks_of(a), at_queue_of(l)));
 }

@@ -15,6 +15,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK_MAX) softmax_forward(row_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t r = at_kept_row(), span = at_kept_span();
     const bool again = span < j.cols;
     const float rest = j.scale < 0 ? INFINITY : -INFINITY; /* its exponential is zero */
@@ -104,6 +105,7 @@ template <class T>
 __global__ void __launch_bounds__(AT_BLOCK_MAX) l2_normalize_forward(row_job j)
 {
     AT_SHARED(float[AT_WARPS_MAX], room);
+    at_wait_for_earlier();
     const int64_t r = at_kept_row(), span = at_kept_span();
     float v[AT_KEPT][AT_PACK];
     if (r >= j.rows)
@@ -151,17 +153,17 @@ __global__ void __launch_bounds__(AT_BLOCK_MAX) l2_normalize_backward(row_job j)
 
 /* --- launches --------------------------------------------------------------------------------- */
 
-#define LAUNCHER(kernel)                                                      \
-    template <class T>                                                        \
-    static cudaError_t launch_##kernel(const row_job &j, cudaStream_t stream) \
-    {                                                                         \
-        const at_tiles t = at_row_tiles_of(j.rows, j.cols);                   \
-        return AT_LAUNCH(kernel<T>, t.grid, t.block, 0, stream, j);           \
+#define LAUNCHER(kernel, LAUNCH)                                          \
+    template <class T>                                                    \
+    static cudaError_t launch_##kernel(const row_job &j, at_queue stream) \
+    {                                                                     \
+        const at_tiles t = at_row_tiles_of(j.rows, j.cols);               \
+        return LAUNCH(kernel<T>, t.grid, t.block, 0, stream, j);          \
     }
-LAUNCHER(softmax_forward)
-LAUNCHER(softmax_backward)
-LAUNCHER(l2_normalize_forward)
-LAUNCHER(l2_normalize_backward)
+LAUNCHER(softmax_forward, AT_LAUNCH_EARLY)
+LAUNCHER(softmax_backward, AT_LAUNCH)
+LAUNCHER(l2_normalize_forward, AT_LAUNCH_EARLY)
+LAUNCHER(l2_normalize_backward, AT_LAUNCH)
 #undef LAUNCHER
 
 extern "C" bool at_softmax_cuda_fits(const void *args)
@@ -179,7 +181,7 @@ extern "C" at_status at_softmax_cuda(const void *args, const at_prepared *, cons
                         at_cols(&a->x),
                         a->scale != 0 ? a->scale : 1.0f,
                         0 };
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_softmax_forward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_softmax_forward, j, at_queue_of(l)));
 }
 
 extern "C" bool at_softmax_bwd_cuda_fits(const void *args)
@@ -198,7 +200,7 @@ extern "C" at_status at_softmax_bwd_cuda(const void *args, const at_prepared *, 
                         at_cols(&a->y),
                         a->scale != 0 ? a->scale : 1.0f,
                         0 };
-    return at_launched(l, AT_BY_TYPE(a->y.dtype, launch_softmax_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->y.dtype, launch_softmax_backward, j, at_queue_of(l)));
 }
 
 extern "C" bool at_l2_normalize_cuda_fits(const void *args)
@@ -212,7 +214,7 @@ extern "C" at_status at_l2_normalize_cuda(const void *args, const at_prepared *,
     const row_job j = {
         at_lines_of(&a->y), at_lines_of(&a->x), {}, at_rows(&a->x), at_cols(&a->x), 1.0f, a->eps
     };
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_l2_normalize_forward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_l2_normalize_forward, j, at_queue_of(l)));
 }
 
 extern "C" bool at_l2_normalize_bwd_cuda_fits(const void *args)
@@ -232,5 +234,5 @@ extern "C" at_status at_l2_normalize_bwd_cuda(const void *args, const at_prepare
                         at_cols(&a->x),
                         1.0f,
                         a->eps };
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_l2_normalize_backward, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch_l2_normalize_backward, j, at_queue_of(l)));
 }

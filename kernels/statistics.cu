@@ -30,7 +30,7 @@ extern "C" at_status at_mean_std_cuda(const void *args, const at_prepared *, con
     j.std = at_lines_of(&a->std);
     j.eps = a->eps;
     j.freedom -= a->unbiased ? 1 : 0;
-    return at_launched(l, at_channels_measure(&j, a->x.dtype, at_stream_of(l)));
+    return at_launched(l, at_channels_measure(&j, a->x.dtype, at_queue_of(l)));
 }
 
 /* --- mean_std_bwd ----------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ extern "C" at_status at_mean_std_bwd_cuda(const void *args, const at_prepared *,
     cudaError_t error =
         AT_LAUNCH(mean_std_slopes, at_channels_flat(&j.c.s), AT_BLOCK, 0, at_stream_of(l), j);
     if (error == cudaSuccess)
-        error = at_channels_apply(&j.c, a->x.dtype, at_stream_of(l));
+        error = at_channels_apply(&j.c, a->x.dtype, at_queue_of(l));
     return at_launched(l, error);
 }
 
@@ -133,6 +133,6 @@ extern "C" at_status at_adain_cuda(const void *args, const at_prepared *, const 
     cudaError_t error =
         AT_LAUNCH(adain_styles, at_channels_flat(&j.c.s), AT_BLOCK, 0, at_stream_of(l), j);
     if (error == cudaSuccess)
-        error = at_channels_apply(&j.c, a->x.dtype, at_stream_of(l));
+        error = at_channels_apply(&j.c, a->x.dtype, at_queue_of(l));
     return at_launched(l, error);
 }

@@ -24,6 +24,7 @@ __device__ __forceinline__ void put(const at_lines &l, int64_t row, int64_t c, d
 
 __global__ void __launch_bounds__(AT_BLOCK) embed_timesteps(embedding_job j)
 {
+    at_wait_for_earlier();
     const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     const float w = (float)exp((double)__fdiv_rn(__fmul_rn(j.log_period, (float)i), j.width));
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
@@ -55,5 +56,5 @@ extern "C" at_status at_timestep_embedding_cuda(const void *args, const at_prepa
                               (float)-log((double)a->max_period),
                               (float)half - a->shift };
     const at_tiles t = at_tiles_of(j.rows, j.half * AT_PACK);
-    return at_launched(l, AT_LAUNCH(embed_timesteps, t.grid, t.block, 0, at_stream_of(l), j));
+    return at_launched(l, AT_LAUNCH_EARLY(embed_timesteps, t.grid, t.block, 0, at_queue_of(l), j));
 }

@@ -57,6 +57,7 @@ struct unary_job {
 template <class T>
 __global__ void __launch_bounds__(AT_BLOCK) unary_forward(unary_job j)
 {
+    at_wait_for_earlier();
     const int64_t c = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * AT_PACK;
     int64_t r = (int64_t)blockIdx.y * blockDim.y + threadIdx.y;
     for (; c < j.cols && r < j.rows; r += (int64_t)gridDim.y * blockDim.y) {
@@ -88,12 +89,12 @@ __global__ void __launch_bounds__(AT_BLOCK) unary_backward(unary_job j)
 /* --- launches --------------------------------------------------------------------------------- */
 
 template <class T>
-static cudaError_t launch(const unary_job &j, cudaStream_t stream)
+static cudaError_t launch(const unary_job &j, at_queue stream)
 {
     const at_tiles t = at_tiles_of(j.rows, j.cols);
     if (j.dy.data)
         return AT_LAUNCH(unary_backward<T>, t.grid, t.block, 0, stream, j);
-    return AT_LAUNCH(unary_forward<T>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(unary_forward<T>, t.grid, t.block, 0, stream, j);
 }
 
 extern "C" bool at_unary_cuda_fits(const void *args)
@@ -111,7 +112,7 @@ extern "C" at_status at_unary_cuda(const void *args, const at_prepared *, const 
         j.y = at_lines_joined(&a->y, 0);
         j.x = at_lines_joined(&a->x, 0);
     }
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch, j, at_queue_of(l)));
 }
 
 extern "C" bool at_unary_bwd_cuda_fits(const void *args)
@@ -138,5 +139,5 @@ extern "C" at_status at_unary_bwd_cuda(const void *args, const at_prepared *, co
         j.x = at_lines_joined(&a->x, 0);
         j.dy = at_lines_joined(&a->dy, 0);
     }
-    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch, j, at_stream_of(l)));
+    return at_launched(l, AT_BY_TYPE(a->x.dtype, launch, j, at_queue_of(l)));
 }

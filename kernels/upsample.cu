@@ -38,6 +38,7 @@ enum { ROWS_EACH = 4 };
 template <class V>
 __global__ void __launch_bounds__(AT_BLOCK) copy_nearest(copy_job j)
 {
+    at_wait_for_earlier();
     const int64_t q = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     const int64_t col = q / j.units, unit = q % j.units * (int64_t)sizeof(V);
     const int64_t from = col * j.in_cols / j.cols;
@@ -61,13 +62,13 @@ __global__ void __launch_bounds__(AT_BLOCK) copy_nearest(copy_job j)
 /* --- launches --------------------------------------------------------------------------------- */
 
 template <class V>
-static cudaError_t launch_copy(const copy_job &of_bytes, cudaStream_t stream)
+static cudaError_t launch_copy(const copy_job &of_bytes, at_queue stream)
 {
     copy_job j = of_bytes;
     j.units /= (int64_t)sizeof(V);
     const at_tiles t =
         at_tiles_of((j.rows + ROWS_EACH - 1) / ROWS_EACH, j.cols * j.units * AT_PACK);
-    return AT_LAUNCH(copy_nearest<V>, t.grid, t.block, 0, stream, j);
+    return AT_LAUNCH_EARLY(copy_nearest<V>, t.grid, t.block, 0, stream, j);
 }
 
 /* Moves elements as they are, so any type will do. */
@@ -93,7 +94,7 @@ extern "C" at_status at_upsample_nearest_cuda(const void *args, const at_prepare
                          in[3] * bytes };
     const uint64_t all = (uint64_t)(uintptr_t)j.y | (uint64_t)(uintptr_t)j.x |
                          (uint64_t)(j.y_pitch | j.x_pitch | j.units);
-    const cudaStream_t stream = at_stream_of(l);
+    const at_queue stream = at_queue_of(l);
     return at_launched(l, all % 16 == 0  ? launch_copy<uint4>(j, stream)
                           : all % 4 == 0 ? launch_copy<unsigned>(j, stream)
                           : all % 2 == 0 ? launch_copy<uint16_t>(j, stream)
