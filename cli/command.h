@@ -44,6 +44,13 @@ enum { AT_THREADS_MAX = 1024 };
             "nothing beyond plain, avx2, avx512, avx512_bf16 or amx" \
     }
 
+/* How the cuda device launches. */
+#define AT_OPTION_EARLY(o)                                                 \
+    {                                                                      \
+        "--early", AT_OPTION_TEXT, &(o)->early, 0, 0, "yes|no",            \
+            "on a GPU: kernels may begin before the one before ends (yes)" \
+    }
+
 typedef struct at_usage {
     const char *command, *summary, *arguments;
     const at_option *options;

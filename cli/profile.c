@@ -14,6 +14,7 @@
 enum { VARIANTS_MAX = 256 };
 
 typedef struct options {
+    at_device_options device;
     at_planned_words words;
     const char *name, *tuning; /* name: of the device */
     bool nodes, json;
@@ -37,6 +38,7 @@ static at_parsed parse(options *o, int argc, char **argv)
         AT_PLANNED_OPTIONS(&o->words),
         { "--tuning", AT_OPTION_TEXT, &o->tuning, 0, 0, "DIR",
           "take the choices of that folder (atelier tune)" },
+        AT_OPTION_EARLY(&o->device),
         { "--nodes", AT_OPTION_FLAG, &o->nodes, 0, 0, NULL, "a row for each node, in order" },
         { "--json", AT_OPTION_FLAG, &o->json, 0, 0, NULL, "print JSON" },
     };
@@ -215,6 +217,7 @@ static void write_head(session *s)
     at_json_put_text(w, "dtype", at_dtype_name(r->dtype));
     at_json_put_text(w, "mode", r->exact ? "exact" : "fast");
     at_json_put_bool(w, "tuned", s->tuning != NULL);
+    at_json_put_bool(w, "early", s->device->stream.early);
     at_json_write_key(w, "parts");
     at_json_write_array(w);
 }
@@ -256,10 +259,9 @@ static at_status begin(session *s, at_error *err)
 {
     const options *o = s->o;
     at_planned_request request;
-    const at_device_options none = { 0 };
     at_status status = at_planned_read(&request, &o->words, err);
     if (status == AT_OK)
-        status = at_command_device(&s->device, o->name, &none, &s->no_gpu, err);
+        status = at_command_device(&s->device, o->name, &o->device, &s->no_gpu, err);
     if (status == AT_OK && *s->no_gpu.text)
         fprintf(stderr, "atelier profile: on the cpu: %s\n", s->no_gpu.text);
     if (status == AT_OK && o->tuning)

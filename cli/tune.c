@@ -72,6 +72,7 @@ static at_parsed parse(options *o, int argc, char **argv)
           "where choices are kept; else ~/.cache/atelier" },
         AT_OPTION_THREADS(&o->device),
         AT_OPTION_ISA(&o->device),
+        AT_OPTION_EARLY(&o->device),
         { "--json", AT_OPTION_FLAG, &o->json, 0, 0, NULL, "print JSON" },
     };
     const at_usage usage = {

@@ -29,6 +29,10 @@ at_status at_device_open_api(at_device **out, const at_device_api *api,
                              const at_device_options *options, at_error *err)
 {
     const at_device_options none = { 0 };
+    const char *early = options && options->early ? options->early : "yes";
+    *out = NULL;
+    if (strcmp(early, "yes") != 0 && strcmp(early, "no") != 0)
+        return at_fail(err, AT_INVALID, "early launches: '%s' is neither yes nor no", early);
     at_device *d = calloc(1, sizeof *d);
     *out = d;
     if (!d)

@@ -28,6 +28,9 @@ typedef struct at_device_options {
     int index;       /* cuda: which of the devices that the driver shows */
     /* cuda: where its libraries may lie besides the system's places (engine/cuda_libraries.h). */
     const char *const *library_folders;
+    /* cuda: whether a kernel may be launched before the one before it has ended, which devices of
+     * compute capability 9.0 can: "yes" or NULL where it can, "no" never, to see what it brings. */
+    const char *early;
 } at_device_options;
 
 typedef struct at_device_api {

@@ -22,7 +22,7 @@
 #include "engine/device_cuda_own.h"
 #include "kernels/peak_gpu.h"
 
-enum { SM_MIN = 80 };
+enum { SM_MIN = 80, SM_EARLY = 90 };
 
 /* --- failures, the context -------------------------------------------------------------------- */
 
@@ -247,7 +247,8 @@ at_status at_device_cuda_open(at_device *d, const at_cuda_files *files,
     }
     d->own = c;
     d->caps = caps_of(c, sm);
-    d->stream = (at_stream){ AT_CUDA, 0, c->stream };
+    const bool early = sm >= SM_EARLY && (!options->early || strcmp(options->early, "no") != 0);
+    d->stream = (at_stream){ AT_CUDA, 0, c->stream, early };
     return AT_OK;
 }
 
@@ -441,7 +442,7 @@ static at_status cuda_lane_stream(at_device *d, at_lane lane, at_stream *stream,
             return status;
         }
     }
-    *stream = (at_stream){ AT_CUDA, 0, stream_of(c, lane) };
+    *stream = (at_stream){ AT_CUDA, 0, stream_of(c, lane), d->stream.early };
     return AT_OK;
 }
 

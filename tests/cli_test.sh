@@ -74,6 +74,8 @@ says out "--json"
 for n in 0 1025 x 1.5 ""; do refused "--threads" doctor --threads "$n"; done
 refused "--threads" doctor --threads
 refused "'sse9' is not an instruction set" doctor --isa sse9
+for command in bench tune profile; do expect 0 help $command && says out "--early yes|no"; done
+refused "early launches: 'maybe' is neither yes nor no" bench ops --device cpu --early maybe
 expect 0 doctor
 for word in processor cores memory instructions peaks bandwidth libraries gpu precision threads; do
     says out "$word"
@@ -295,6 +297,7 @@ refused "there is no device 'abacus'" profile sdxl-vae --device abacus
 expect 0 profile sdxl-vae --device cpu --size 8 --dtype f32 --json
 is_json '[p["name"] for p in d["parts"]] == ["decode", "encode"] and d["mode"] == "exact"'
 is_json 'all(p["nodes"] == sum(v["count"] for v in p["variants"]) and 0 < p["nodes_ms"] for p in d["parts"])'
+is_json 'd["early"] is False'
 is_json 'abs(d["seconds"] * 1e3 - sum(p["runs"] * p["nodes_ms"] for p in d["parts"])) < 1e-3 * d["seconds"] * 1e3'
 
 # --- model, inspect ----------------------------------------------------------------------------------

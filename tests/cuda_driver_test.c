@@ -102,6 +102,38 @@ static void a_device_that_is_named_is_never_replaced(void **state)
     assert_true(strlen(err.text) > 0);
 }
 
+/* Kernels are launched early where the device can, on all lanes, unless it is not wanted. */
+static void early_launches_are_the_devices(void **state)
+{
+    static const struct {
+        int sm;
+        const char *early;
+        bool expected;
+    } cases[] = { { 90, NULL, true },  { 90, "yes", true },  { 90, "no", false },
+                  { 80, NULL, false }, { 80, "yes", false }, { 100, NULL, true } };
+    cuda_stub *s = cuda_stub_seen();
+    at_device_api api = cuda_stub_api();
+    at_error err;
+    (void)state;
+    for (size_t i = 0; i < AT_COUNT(cases); i++) {
+        const at_device_options options = { .early = cases[i].early };
+        at_device *d;
+        at_stream lane;
+        s->sm = cases[i].sm;
+        assert_int_equal(at_device_open_api(&d, &api, &options, &err), AT_OK);
+        assert_int_equal(d->stream.early, cases[i].expected);
+        assert_int_equal(d->api->lane_stream(d, AT_LANE_COPY, &lane, &err), AT_OK);
+        assert_int_equal(lane.early, cases[i].expected);
+        at_device_close(d);
+    }
+    s->sm = 90;
+    at_device *none;
+    const at_device_options wrong = { .early = "maybe" };
+    assert_int_equal(at_device_open_api(&none, &api, &wrong, &err), AT_INVALID);
+    is_sentence(&err, "early launches: 'maybe' is neither yes nor no");
+    assert_null(none);
+}
+
 static void without_a_name_the_best_is_opened(void **state)
 {
     at_device *named, *best;
@@ -650,6 +682,7 @@ int main(void)
         WITH_STUB(a_missing_driver_is_told),
         WITH_STUB(an_unfit_device_is_told),
         WITH_STUB(a_device_that_is_named_is_never_replaced),
+        WITH_STUB(early_launches_are_the_devices),
         WITH_STUB(without_a_name_the_best_is_opened),
         WITH_STUB(a_device_tells_what_it_is),
         WITH_STUB(the_arena_grows_in_place),
