@@ -14,11 +14,12 @@
 
 static const struct {
     const char *name;
-    int launches;
+    int launches, early; /* all, and those that are early */
     double rereads;
     const char *cheaper;
 } works[] = {
-#define AT_WORK(NAME, name, launches, rereads, cheaper) { name, launches, rereads, cheaper },
+#define AT_WORK(NAME, name, launches, early, rereads, cheaper) \
+    { name, launches, early, rereads, cheaper },
 #include "engine/work.def"
 #undef AT_WORK
 };
@@ -174,6 +175,14 @@ static void count_bytes(const at_budget *b, const at_node *n, call *c)
     c->memory = fixed + (fits ? 0 : made + again - c->cached);
 }
 
+/* From kernel to kernel; where none is launched early all are plain. */
+static double launch_seconds(const at_budget *b, at_work work)
+{
+    const double plain = figure(b, AT_FIGURE_LAUNCH), early = figure(b, AT_FIGURE_LAUNCH_EARLY);
+    return (works[work].launches - works[work].early) * plain +
+           works[work].early * (early > 0 ? early : plain);
+}
+
 static at_status price(const at_budget *b, const at_node *n, call *c, at_error *err)
 {
     const at_dtype dtype = at_machine_dtype_of(n->op, n->args);
@@ -191,7 +200,7 @@ static at_status price(const at_budget *b, const at_node *n, call *c, at_error *
     const double bytes =
         (c->memory / figure(b, AT_FIGURE_COPY) + c->cached / figure(b, AT_FIGURE_L2)) /
         share.bandwidth;
-    const double launches = works[c->work].launches * figure(b, AT_FIGURE_LAUNCH);
+    const double launches = launch_seconds(b, c->work);
     c->origin = share.origin;
     c->kernel = fmax(arithmetic, bytes);
     c->seconds = c->kernel + launches;
@@ -393,10 +402,8 @@ void at_budget_advice(const at_budget *b, const at_budget_line *line, char *text
                  memory / 1e9, line->cached / 1e9, works[line->work].cheaper);
         return;
     case AT_BOUND_LAUNCHES:
-        snprintf(text, text_size,
-                 "launches: %d of %.1f us are %.2f ms of it; launching before the one before has "
-                 "ended; %s",
-                 line->launches, figure(b, AT_FIGURE_LAUNCH) * 1e6, line->launch_seconds * 1e3,
+        snprintf(text, text_size, "launches: %d of %.1f us are %.2f ms of it; %s", line->launches,
+                 line->launch_seconds / line->launches * 1e6, line->launch_seconds * 1e3,
                  works[line->work].cheaper);
         return;
     }

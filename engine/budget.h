@@ -15,7 +15,7 @@
 #include "engine/graph.h"
 
 typedef enum at_work {
-#define AT_WORK(NAME, name, launches, rereads, cheaper) AT_WORK_##NAME,
+#define AT_WORK(NAME, name, launches, early, rereads, cheaper) AT_WORK_##NAME,
 #include "engine/work.def"
 #undef AT_WORK
     AT_WORKS
