@@ -52,6 +52,8 @@ says "$out/summary.md" "| unary | SDXL, 1024x1024: x=2,128,128,320 kind=silu |"
 says "$out/machine.txt" '$ atelier doctor'
 xz -dc "$out/logs.xz" >"$folder/logs" || fail "$what: logs.xz is no xz file"
 says "$folder/logs" "checkop_cuda --large"
+says "$folder/logs" "--size 8 --dtype f32 --early no"
+says "$out/summary.md" "| sdxl-vae, 8x8, no GPU, plain launches |"
 
 # Nothing of it is done again, unless it was cut off.
 cp "$out/state" "$folder/state"
@@ -210,9 +212,12 @@ states = {"checkop": {"step": "checkop", "status": "done", "seconds": 1, "note":
 part = {"name": "step", "run_ms": 30.0, "nodes_ms": 29.0, "host_us": 12.0}
 decode = {"name": "decode", "run_ms": 40.0, "nodes_ms": 39.0, "host_us": 9.0}
 picture = {"model": "sdxl", "batch": 1, "dtype": "bf16", "seconds": 0.95, "parts": [part, decode]}
-pictures = {"good": picture, "slow": picture | {"seconds": 1.2, "parts": [part | {"run_ms": 33.0}, decode]}}
+plain = picture | {"early": False, "parts": [part | {"run_ms": 30.5}, decode]}
+pictures = {"good": picture | {"early": True}, "good, plain launches": plain, "slow": picture | {"seconds": 1.2, "parts": [part | {"run_ms": 33.0}, decode]}}
 lines = table.summary(states, runs, torch, goals, pictures).splitlines()
 assert "| good | bf16 | 30.000 ms | 29.000 ms | 1.034 | 12.0 µs | 40.000 ms | 0.950 | 1.053 | reached |" in lines, lines
+assert any("| good, plain launches |" in line and "| 1.052 |" in line and "to compare" in line for line in lines), lines
+assert "Early launches, good: replay / nodes 1.034 instead of 1.052, 500 µs a step." in lines, lines
 assert any("| slow |" in line and "**below: 1.2 s of 1, replay 1.138 of 1.05**" in line for line in lines), lines
 rows = [line for line in lines if line.count("|") == 13][2:]
 assert [row.split(" ")[1] for row in rows] == ["slow", "linear", "fast", "other"], rows

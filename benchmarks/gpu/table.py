@@ -148,7 +148,8 @@ def launch_text(runs):
     for run in runs.values():
         if run.get("peaks", {}).get("launch_us"):
             ours = run["peaks"]
-            return f", {ours['launch_us']:.2f} µs a launch, {ours['enqueue_us']:.1f} µs of the host a replay"
+            early = f" ({ours['early_launch_us']:.2f} early)" if "early_launch_us" in ours else ""
+            return f", {ours['launch_us']:.2f} µs a launch{early}, {ours['enqueue_us']:.1f} µs of the host a replay"
     return ""
 
 
@@ -158,6 +159,8 @@ def peaks_line(peak, runs, torch):
     version = f"; torch {torch['torch']}" if torch.get("torch") else ""
     return "Measured peaks: " + (", ".join(parts) if parts else "none of a GPU") + launch_text(runs) + version + "."
 
+
+PLAIN = ", plain launches"  # ends the name of a run that is there to be compared with the one without
 
 # Of atelier profile: what a captured plan may add, and what pictures may take; by batch.
 REPLAY_MOST = {1: 1.05, 8: 1.01}
@@ -185,14 +188,30 @@ def pictures_table(pictures):
     for name, run in pictures.items():
         parts = {part["name"]: part for part in run["parts"]}
         step, decode = parts.get("step", run["parts"][0]), parts.get("decode", run["parts"][-1])
-        missed = judge_picture(run, step)
+        missed = [] if name.endswith(PLAIN) else judge_picture(run, step)
         cells = [name, run["dtype"], f"{step['run_ms']:.3f} ms", f"{step['nodes_ms']:.3f} ms",
                  f"{step['run_ms'] / step['nodes_ms']:.3f}", f"{step['host_us']:.1f} µs",
                  f"{decode['run_ms'] or decode['nodes_ms']:.3f} ms", f"{run['seconds']:.3f}",
                  f"{run['batch'] / run['seconds']:.3f}",
-                 "**below: " + ", ".join(missed) + "**" if missed else "reached" if step["run_ms"] else ""]
+                 "**below: " + ", ".join(missed) + "**" if missed else "to compare" if name.endswith(PLAIN) else
+                 "reached" if step["run_ms"] else ""]
         lines.append("| " + " | ".join(cell(text) for text in cells) + " |")
     return lines
+
+
+def early_lines(pictures):
+    """What launches before the one before has ended bring, where a run was made with and without."""
+    lines = []
+    for name, plain in pictures.items():
+        early = pictures.get(name.removesuffix(PLAIN))
+        if not name.endswith(PLAIN) or not early or not early.get("early"):
+            continue
+        steps = [next((part for part in run["parts"] if part["name"] == "step"), run["parts"][0])
+                 for run in (early, plain)]
+        ratios = " instead of ".join(f"{step['run_ms'] / step['nodes_ms']:.3f}" for step in steps)
+        saved = (steps[1]["run_ms"] - steps[0]["run_ms"]) * 1e3
+        lines += [f"Early launches, {name.removesuffix(PLAIN)}: replay / nodes {ratios}, {saved:.0f} µs a step."]
+    return lines + [""] if lines else []
 
 
 def summary(states, runs, torch, goals, pictures):
@@ -201,7 +220,7 @@ def summary(states, runs, torch, goals, pictures):
     lines = [f"# GPU check: {name}", "", time.strftime("%Y-%m-%d %H:%M") + ".", "", *steps_table(states), ""]
     if pictures:
         lines += ["Whole pictures of 1024x1024 with guidance, without the text encoders:", "",
-                  *pictures_table(pictures), ""]
+                  *pictures_table(pictures), "", *early_lines(pictures)]
     if rows:
         lines += [peaks_line(peak, runs, torch), counts(rows, goals, peak),
                   "Times are medians; torch / ours above 1: we are faster. Failed goals first.", ""]
