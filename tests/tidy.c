@@ -530,6 +530,40 @@ static void check_device(report *r, const source_file *f)
     }
 }
 
+/* The word at 'at', behind blanks and parentheses. */
+static void word_at(const source_file *f, size_t at, char word[MAX_NAME_BYTES])
+{
+    size_t n = 0;
+    while (isspace((unsigned char)f->bare[at]) || f->bare[at] == '(')
+        at++;
+    while (text_is_word(f->bare[at]) && n + 1 < MAX_NAME_BYTES)
+        word[n++] = f->bare[at++];
+    word[n] = '\0';
+}
+
+/* A kernel that is launched early from its own file waits for what was launched earlier. The
+ * emulator sees the others, and whether all threads do so. */
+static void check_early(report *r, const source_file *f)
+{
+    static const char launch[] = "AT_LAUNCH_EARLY";
+    if (!is_cuda(f->path))
+        return;
+    for (size_t at = 0; (at = text_find_word(f->bare, at, f->size, launch)) < f->size;) {
+        char kernel[MAX_NAME_BYTES], name[MAX_NAME_BYTES];
+        at += strlen(launch);
+        word_at(f, at, kernel);
+        for (size_t i = 0; i < f->part_count; i++) {
+            const part *p = &f->parts[i];
+            if (p->kind != PART_FUNCTION)
+                continue;
+            source_function_name(f, p, name);
+            if (!strcmp(name, kernel) && text_has_word(f->bare, p->head, p->open, "__global__") &&
+                !text_has_word(f->bare, p->open, p->close, "at_wait_for_earlier"))
+                complain(r, source_line_at(f, at), "%s is launched early and does not wait", name);
+        }
+    }
+}
+
 /* Launches are made by a template of the struct's name: two of one name share it, silently, and one
  * of them loses part of its arguments. */
 static void check_structs(report *r, const source_file *f)
@@ -576,6 +610,7 @@ static const check checks[] = {
     { "braces", check_braces },
     { "threads", check_threads },
     { "device", check_device },
+    { "early", check_early },
     { "structs", check_structs },
 };
 

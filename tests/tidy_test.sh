@@ -283,6 +283,12 @@ lines 'void f(void)' '{' '    k<<<1, 2>>>(x);' '}' | plant kernels/a.cu 3 device
 lines 'void f(void)' '{' '    asm volatile("bar.sync 0;");' '}' | plant kernels/a.cu 3 device
 lines 'void f(void)' '{' '    extern __shared__ float s[];' '}' | plant kernels/a.cu 3 device
 
+# early
+lines '__global__ void f(int *y)' '{' '    *y = 1;' '}' 'void g(void)' '{' \
+    '    AT_LAUNCH_EARLY((f), 1, 1, 0, q, y);' '}' | plant kernels/a.cu 7 early
+lines '__global__ void f(int *y)' '{' '    at_wait_for_earlier();' '    *y = 1;' '}' 'void g(void)' '{' \
+    '    AT_LAUNCH_EARLY((f), 1, 1, 0, q, y);' '}' | allow kernels/a.cu
+
 # structs
 lines 'struct job {' '    int a;' '};' >"$scratch/tree/kernels/first.cu"
 lines '' 'struct job {' '    int b;' '};' | plant kernels/second.cu 2 structs
