@@ -21,19 +21,6 @@ static const at_attr linear_attrs[] = {
     AT_ENUM(linear, y_dtype, "same|f32|bf16|f16|f8"),
 };
 
-/* An f8 operand comes with its scale, and nothing else does. */
-static at_status check_scale(const char *name, const at_view *v, const at_view *scale, int64_t n,
-                             at_error *err)
-{
-    if ((v->dtype == AT_F8) != at_has(scale))
-        return at_fail(err, AT_INVALID, "linear: %s is %s and %s: f8 goes with a scale", name,
-                       at_dtype_name(v->dtype), at_has(scale) ? "has a scale" : "has none");
-    if (at_has(scale) && (scale->rank != 1 || (scale->size[0] != 1 && scale->size[0] != n)))
-        return at_fail(err, AT_INVALID, "linear: scale of %s has %lld elements, expected 1 or %lld",
-                       name, (long long)at_elements(scale), (long long)n);
-    return AT_OK;
-}
-
 static at_status check_inputs(const at_linear_args *a, at_error *err)
 {
     AT_TRY(at_expect_rank("linear", "w", &a->w, 2, 2, err));
@@ -43,8 +30,8 @@ static at_status check_inputs(const at_linear_args *a, at_error *err)
     const int64_t size[2] = { a->w.size[0], at_cols(&a->x) };
     AT_TRY(at_expect_sizes("linear", "w", &a->w, 2, size, err));
     AT_TRY(at_expect_vector("linear", "bias", &a->bias, size[0], err));
-    AT_TRY(check_scale("x", &a->x, &a->x_scale, at_rows(&a->x), err));
-    AT_TRY(check_scale("w", &a->w, &a->w_scale, a->w.size[0], err));
+    AT_TRY(at_expect_scale("linear", "x", &a->x, &a->x_scale, at_rows(&a->x), err));
+    AT_TRY(at_expect_scale("linear", "w", &a->w, &a->w_scale, a->w.size[0], err));
     return AT_OK;
 }
 
@@ -58,7 +45,7 @@ static at_status linear_shape(void *args, at_error *err)
         type = at_wide(a->x.dtype);
     at_view y = at_view_with_cols(&a->x, a->w.size[0]);
     a->y = at_view_like(&y, type);
-    AT_TRY(check_scale("y", &a->y, &a->y_scale, 1, err));
+    AT_TRY(at_expect_scale("linear", "y", &a->y, &a->y_scale, 1, err));
     at_dtype wide = type == AT_F8 ? AT_F32 : type;
     a->z = at_view_like(&y, a->x.dtype == AT_F8 ? wide : a->x.dtype);
     a->y_amax = at_view_vector(AT_F32, 1);

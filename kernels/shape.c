@@ -63,6 +63,21 @@ at_status at_expect_wide(const char *op, const char *name, const at_view *v, at_
                    at_dtype_name(v->dtype));
 }
 
+at_status at_expect_scale(const char *op, const char *name, const at_view *v, const at_view *scale,
+                          int64_t n, at_error *err)
+{
+    if ((v->dtype == AT_F8) != at_has(scale))
+        return at_fail(err, AT_INVALID, "%s: %s is %s and %s: f8 goes with a scale", op, name,
+                       at_dtype_name(v->dtype), at_has(scale) ? "has a scale" : "has none");
+    if (!at_has(scale) || (scale->rank == 1 && (scale->size[0] == 1 || scale->size[0] == n)))
+        return AT_OK;
+    char expected[32] = "1";
+    if (n > 1)
+        snprintf(expected, sizeof expected, "1 or %lld", (long long)n);
+    return at_fail(err, AT_INVALID, "%s: scale of %s has %lld elements, expected %s", op, name,
+                   (long long)at_elements(scale), expected);
+}
+
 at_status at_expect_size_attr(const char *op, const int64_t *size, at_dtype dtype, at_view *v,
                               at_error *err)
 {

@@ -17,6 +17,9 @@ at_status at_expect_rank(const char *op, const char *name, const at_view *v, int
 at_status at_expect_float(const char *op, const char *name, const at_view *v, at_error *err);
 /* f32, or f64 where the computation is in f64. */
 at_status at_expect_wide(const char *op, const char *name, const at_view *v, at_error *err);
+/* An f8 operand comes with its scale, one or n of them, and nothing else does. */
+at_status at_expect_scale(const char *op, const char *name, const at_view *v, const at_view *scale,
+                          int64_t n, at_error *err);
 
 /* Returns from a shape rule at the first check that fails. */
 #define AT_TRY(call)                   \
