@@ -282,7 +282,7 @@ static cudaError_t map_of(at_tensor_map *map, const at_view *v, uint32_t rows)
 {
     const auto cols = (uint64_t)at_cols(v);
     const at_tensor_map_2d of = { v->data, (uint64_t)at_rows(v), cols, cols * 2, rows,
-                                  DEPTH,   AT_SWIZZLE_128,       false };
+                                  DEPTH,   AT_SWIZZLE_128,       AT_BF16 };
     return at_tensor_map_encode(map, &of);
 }
 

@@ -8,6 +8,8 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+#include "kernels/base.h"
+
 typedef struct at_tensor_map {
     __align__(64) unsigned char bytes[128];
 } at_tensor_map;
@@ -21,13 +23,13 @@ typedef enum at_swizzle {
 } at_swizzle;
 
 typedef struct at_tensor_map_2d {
-    const void *data; /* (rows, columns) bf16 or f16, aligned to 16 */
+    const void *data; /* (rows, columns), aligned to 16 */
     uint64_t rows, columns;
     uint64_t pitch;       /* bytes from row to row, a multiple of 16 */
     uint32_t box_rows;    /* a tile, up to 256 rows */
     uint32_t box_columns; /* a row of it is no wider than the swizzle */
     at_swizzle swizzle;
-    bool half; /* f16, else bf16 */
+    at_dtype dtype; /* bf16, f16 or f8 */
 } at_tensor_map_2d;
 
 /* cudaErrorInvalidValue when the driver does not take it. Defined in tensor_map.cu. */

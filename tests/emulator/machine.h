@@ -162,7 +162,7 @@ void at_emu_async_reset(void);
 
 /* --- tensor.c, hopper.c ----------------------------------------------------------------------- */
 
-typedef enum at_emu_element { AT_EMU_BF16, AT_EMU_F16 } at_emu_element;
+typedef enum at_emu_element { AT_EMU_BF16, AT_EMU_F16, AT_EMU_E4M3 } at_emu_element;
 
 typedef struct at_emu_mma {
     float *d;          /* [4] */

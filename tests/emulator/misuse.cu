@@ -431,7 +431,7 @@ static cudaError_t run_tma_without_wait(const misuse *)
     at_tensor_map map;
     cudaMalloc(&x, 64 * 8 * 2);
     cudaMemset(x, 0, 64 * 8 * 2);
-    at_tensor_map_2d of = { x, 8, 64, 128, 8, 64, AT_SWIZZLE_NONE, false };
+    at_tensor_map_2d of = { x, 8, 64, 128, 8, 64, AT_SWIZZLE_NONE, AT_BF16 };
     cudaError_t status = at_tensor_map_encode(&map, &of);
     if (status == cudaSuccess)
         status = AT_LAUNCH(tma_without_wait, 1, T, 1024, 0, y, map);

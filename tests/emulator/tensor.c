@@ -1,7 +1,8 @@
 /* tensor.c -- mma, ldmatrix and wgmma: products that a warp or a warpgroup does together.
  *
  * Fragment layouts are those of the PTX manual. Sums are in f32, in the order of k; the hardware's
- * order and rounding differ, so results are compared with a tolerance or made of small integers. */
+ * order and rounding differ, so results are compared with a tolerance or made of small integers.
+ * Sums of e4m3 are as short as Hopper's. */
 #include <stdlib.h>
 
 #include "tests/emulator/machine.h"
@@ -10,6 +11,8 @@
 static inline float value_of(uint32_t bits, at_emu_element element)
 {
     uint16_t low = (uint16_t)bits;
+    if (element == AT_EMU_E4M3)
+        return at_emu_e4m3_value((uint8_t)bits);
     return element == AT_EMU_BF16 ? at_emu_bf16_value(low) : at_emu_f16_value(low);
 }
 
@@ -132,7 +135,8 @@ void at_emu_ldmatrix(uint32_t *r, const void *row, int matrices, at_emu_turn tur
 
 /* --- wgmma ------------------------------------------------------------------------------------ */
 
-enum { OPS_MAX = 64, WG_N_MAX = 256, WG_K = 16, WG_M = 64, ACC_MAX = 128 * WG_N_MAX / 2 };
+enum { OPS_MAX = 64, WG_N_MAX = 256, WG_M = 64, ACC_MAX = 128 * WG_N_MAX / 2 };
+enum { WG_K_BYTES = 32, WG_K_MAX = WG_K_BYTES };
 
 typedef struct wg_op {
     at_emu_wgmma w;
@@ -162,33 +166,41 @@ uint32_t at_emu_swizzle(uint32_t address, uint32_t mode)
     return address ^ (address >> 3 & bits[mode & 3]);
 }
 
-/* Byte offset of element (i, k) of a tile that is 16 deep; i counts along m or n. */
-static uint32_t offset_in_tile(uint64_t d, bool transposed, uint32_t i, uint32_t k)
+static uint32_t bytes_of(at_emu_element element)
+{
+    return element == AT_EMU_E4M3 ? 1 : 2;
+}
+
+/* Byte offset of element (i, k) of a tile that is 32 bytes deep; i counts along m or n. Transposed
+ * are elements of 2 bytes only. */
+static uint32_t offset_in_tile(uint64_t d, bool transposed, uint32_t i, uint32_t k, uint32_t bytes)
 {
     uint32_t leading = (uint32_t)(d >> 16 & 0x3FFF) << 4, stride = (uint32_t)(d >> 32 & 0x3FFF)
                                                                    << 4;
     uint32_t mode = (uint32_t)(d >> 62);
-    uint32_t span = mode == 0 ? 8 : 128u >> mode; /* elements of a swizzled row: 64, 32, 16 */
-    if (!transposed && mode == 0)
-        return i % 8 * 16 + i / 8 * stride + k / 8 * leading + k % 8 * 2;
+    uint32_t row = mode == 0 ? 16 : 256u >> mode; /* bytes of a swizzled row: 128, 64, 32 */
     if (!transposed)
-        return i % 8 * span * 2 + i / 8 * stride + k * 2;
+        return i % 8 * row + i / 8 * stride +
+               (mode == 0 ? k * bytes / row * leading + k * bytes % row : k * bytes);
     if (mode == 0)
         return i % 8 * 2 + i / 8 * stride + k % 8 * 16 + k / 8 * leading;
-    return i % span * 2 + i / span * leading + k % 8 * span * 2 + k / 8 * stride;
+    return i % (row / 2) * 2 + i / (row / 2) * leading + k % 8 * row + k / 8 * stride;
 }
 
 static void load_tile(float *out, uint32_t rows_n, uint64_t d, bool transposed, const wg_op *op)
 {
     uint32_t start = (uint32_t)(d & 0x3FFF) << 4, mode = (uint32_t)(d >> 62);
+    uint32_t bytes = bytes_of(op->w.element);
     if (d >> 49 & 7)
         at_emu_fail(op->place, "wgmma: base offsets of descriptors are not emulated,");
-    for (uint32_t k = 0; k < WG_K; k++)
+    for (uint32_t k = 0; k < WG_K_BYTES / bytes; k++)
         for (uint32_t i = 0; i < rows_n; i++) {
-            uint32_t at = at_emu_swizzle(start + offset_in_tile(d, transposed, i, k), mode);
-            const uint16_t *p = at_emu_shared_pointer(at, 2, op->place);
-            at_emu_watch_range(p, 2, AT_EMU_READ, op->place);
-            out[k * rows_n + i] = value_of(*p, op->w.element);
+            uint32_t at = at_emu_swizzle(start + offset_in_tile(d, transposed, i, k, bytes), mode);
+            const void *p = at_emu_shared_pointer(at, bytes, op->place);
+            uint16_t bits = 0;
+            at_emu_watch_range(p, bytes, AT_EMU_READ, op->place);
+            memcpy(&bits, p, bytes);
+            out[k * rows_n + i] = value_of(bits, op->w.element);
         }
 }
 
@@ -203,9 +215,48 @@ static int column_of(int t, int r)
     return r / 4 * 8 + t % 4 * 2 + (r & 1);
 }
 
+/* c (64, n) += a b, a (k, 64), b (k, n). */
+static void add_products(float *c, const float *a, const float *b, int n, int depth)
+{
+    for (int i = 0; i < WG_M; i++)
+        for (int k = 0; k < depth; k++)
+            for (int j = 0; j < n; j++)
+                c[i * n + j] += a[k * WG_M + i] * b[k * n + j];
+}
+
+/* The same as Hopper does it in e4m3: the products of an instruction and what they are added to are
+ * aligned to the largest of them and cut towards zero 13 bits behind its first, and so is their
+ * sum. The chip takes a product's exponent to be the sum of its operands', which keeps up to a bit
+ * more than is kept here. A sum that fits into 14 bits is exact. */
+static float short_sum(float c, const float *products, int depth)
+{
+    enum { BITS = 13, MANTISSA = 23 };
+    float top = fmaxf(fabsf(c), 0x1p-30f), sum; /* no product is smaller than 2^-18 */
+    for (int k = 0; k < depth; k++)
+        top = fmaxf(top, fabsf(products[k]));
+    const uint32_t exponent = at_emu_bits_of(top) >> MANTISSA;
+    const float unit = at_emu_float_of((exponent - BITS) << MANTISSA), units = 1 / unit;
+    sum = truncf(c * units);
+    for (int k = 0; k < depth; k++)
+        sum += truncf(products[k] * units);
+    return at_emu_float_of(at_emu_bits_of(sum * unit) & ~0u << (MANTISSA - BITS));
+}
+
+static void add_products_e4m3(float *c, const float *a, const float *b, int n, int depth)
+{
+    float products[WG_K_MAX];
+    for (int i = 0; i < WG_M; i++)
+        for (int j = 0; j < n; j++) {
+            for (int k = 0; k < depth; k++)
+                products[k] = a[k * WG_M + i] * b[k * n + j];
+            c[i * n + j] = short_sum(c[i * n + j], products, depth);
+        }
+}
+
 static void multiply(const wg_op *op)
 {
-    static float a[WG_K * WG_M], b[WG_K * WG_N_MAX], c[WG_M * WG_N_MAX];
+    static float a[WG_K_MAX * WG_M], b[WG_K_MAX * WG_N_MAX], c[WG_M * WG_N_MAX];
+    const int depth = (int)(WG_K_BYTES / bytes_of(op->w.element));
     int n = op->w.n, registers = n / 2;
     load_tile(a, WG_M, op->w.a, op->w.a_transposed, op);
     load_tile(b, (uint32_t)n, op->w.b, op->w.b_transposed, op);
@@ -213,10 +264,10 @@ static void multiply(const wg_op *op)
         for (int r = 0; r < registers; r++)
             c[row_of(t, r) * n + column_of(t, r)] =
                 op->w.accumulate ? op->acc[t * registers + r] : 0.0f;
-    for (int i = 0; i < WG_M; i++)
-        for (int k = 0; k < WG_K; k++)
-            for (int j = 0; j < n; j++)
-                c[i * n + j] += a[k * WG_M + i] * b[k * n + j];
+    if (op->w.element == AT_EMU_E4M3)
+        add_products_e4m3(c, a, b, n, depth);
+    else
+        add_products(c, a, b, n, depth);
     for (int t = 0; t < AT_EMU_GROUP_THREADS; t++)
         for (int r = 0; r < registers; r++)
             op->acc[t * registers + r] = c[row_of(t, r) * n + column_of(t, r)];

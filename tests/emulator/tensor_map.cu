@@ -7,10 +7,12 @@ cudaError_t at_tensor_map_encode(at_tensor_map *map, const at_tensor_map_2d *of)
 {
     static const uint32_t row_max[] = { 512, 128, 64, 32 };
     static_assert(sizeof(at_emu_tensor_map) <= sizeof *map, "it fits");
-    bool fits = (uintptr_t)of->data % 16 == 0 && of->pitch % 16 == 0 && of->rows > 0 &&
+    const uint32_t bytes = of->dtype == AT_F8 ? 1 : 2;
+    bool fits = (of->dtype == AT_BF16 || of->dtype == AT_F16 || of->dtype == AT_F8) &&
+                (uintptr_t)of->data % 16 == 0 && of->pitch % 16 == 0 && of->rows > 0 &&
                 of->columns > 0 && of->box_rows > 0 && of->box_rows <= 256 && of->box_columns > 0 &&
-                of->box_columns <= 256 && of->box_columns * 2 % 16 == 0 &&
-                of->box_columns * 2 <= row_max[of->swizzle];
+                of->box_columns <= 256 && of->box_columns * bytes % 16 == 0 &&
+                of->box_columns * bytes <= row_max[of->swizzle];
     if (!fits)
         return cudaErrorInvalidValue;
     at_emu_tensor_map m = {};
@@ -21,7 +23,7 @@ cudaError_t at_tensor_map_encode(at_tensor_map *map, const at_tensor_map_2d *of)
     m.pitch = of->pitch;
     m.box[0] = of->box_columns;
     m.box[1] = of->box_rows;
-    m.element_bytes = 2;
+    m.element_bytes = bytes;
     m.swizzle = of->swizzle;
     memset(map, 0, sizeof *map);
     memcpy(map, &m, sizeof m);

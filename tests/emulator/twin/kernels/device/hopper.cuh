@@ -83,4 +83,11 @@ void at_wgmma_m64n256k16_bf16(float (&d)[128], uint64_t a, uint64_t b, int accum
     at_emu_wgmma_issue(&w, AT_EMU_PLACE);
 }
 
+inline void at_wgmma_m64n256k32_e4m3(float (&d)[128], uint64_t a, uint64_t b, int accumulate,
+                                     AT_EMU_HERE)
+{
+    at_emu_wgmma w = { d, a, b, 256, accumulate, false, false, AT_EMU_E4M3 };
+    at_emu_wgmma_issue(&w, AT_EMU_PLACE);
+}
+
 #endif
