@@ -12,36 +12,42 @@ static const at_operand linear_geglu_operands[] = {
     AT_OPERAND(linear_geglu, x, AT_IN, AT_BATCHED, AT_NONE),
     AT_OPERAND(linear_geglu, w, AT_IN, AT_WEIGHT | AT_DENSE, AT_NONE),
     AT_OPERAND(linear_geglu, bias, AT_IN, AT_OPTIONAL | AT_WEIGHT, AT_NONE),
+    AT_OPERAND(linear_geglu, x_scale, AT_IN, AT_OPTIONAL, AT_F32),
+    AT_OPERAND(linear_geglu, w_scale, AT_IN, AT_OPTIONAL, AT_F32),
     AT_OPERAND(linear_geglu, y_scale, AT_IN, AT_OPTIONAL, AT_F32),
 };
+static const at_attr linear_geglu_attrs[] = { AT_ENUM(linear_geglu, y_dtype, "same|f32|bf16|f16") };
 
-/* f8 would need scales of its own. */
-static at_status expect_unscaled(const char *name, const at_view *v, at_error *err)
+static at_status check_inputs(const at_linear_geglu_args *a, at_error *err)
 {
-    AT_TRY(at_expect_float("linear_geglu", name, v, err));
-    if (at_has(v) && v->dtype == AT_F8)
-        return at_fail(err, AT_INVALID, "linear_geglu: %s is f8, which it takes for y only", name);
-    return AT_OK;
-}
-
-static at_status linear_geglu_shape(void *args, at_error *err)
-{
-    at_linear_geglu_args *a = args;
     AT_TRY(at_expect_rank("linear_geglu", "w", &a->w, 2, 2, err));
-    AT_TRY(expect_unscaled("x", &a->x, err));
-    AT_TRY(expect_unscaled("w", &a->w, err));
-    AT_TRY(expect_unscaled("bias", &a->bias, err));
+    AT_TRY(at_expect_float("linear_geglu", "x", &a->x, err));
+    AT_TRY(at_expect_float("linear_geglu", "w", &a->w, err));
+    AT_TRY(at_expect_float("linear_geglu", "bias", &a->bias, err));
+    if (at_has(&a->bias) && a->bias.dtype == AT_F8)
+        return at_fail(err, AT_INVALID, "linear_geglu: bias is f8, which has no scale there");
     const int64_t size[2] = { a->w.size[0], at_cols(&a->x) };
     AT_TRY(at_expect_sizes("linear_geglu", "w", &a->w, 2, size, err));
     if (size[0] % 2)
         return at_fail(err, AT_INVALID, "linear_geglu: w has %lld rows, expected two halves",
                        (long long)size[0]);
     AT_TRY(at_expect_vector("linear_geglu", "bias", &a->bias, size[0], err));
-    AT_TRY(at_expect_vector("linear_geglu", "y_scale", &a->y_scale, 1, err));
-    a->y = at_view_with_cols(&a->x, size[0] / 2);
-    a->y.dtype = at_has(&a->y_scale) ? AT_F8 : a->x.dtype;
-    a->y_amax = at_view_vector(AT_F32, 1);
+    AT_TRY(at_expect_scale("linear_geglu", "x", &a->x, &a->x_scale, 1, err));
+    AT_TRY(at_expect_scale("linear_geglu", "w", &a->w, &a->w_scale, 1, err));
     return AT_OK;
+}
+
+static at_status linear_geglu_shape(void *args, at_error *err)
+{
+    static const at_dtype types[] = { AT_NONE, AT_F32, AT_BF16, AT_F16 };
+    at_linear_geglu_args *a = args;
+    AT_TRY(check_inputs(a, err));
+    at_dtype same = at_has(&a->y_scale) ? AT_F8 : a->x.dtype;
+    at_dtype type = a->y_dtype ? types[a->y_dtype] : same;
+    at_view y = at_view_with_cols(&a->x, a->w.size[0] / 2);
+    a->y = at_view_like(&y, type == AT_F32 ? at_wide(a->x.dtype) : type);
+    a->y_amax = at_view_vector(AT_F32, 1);
+    return at_expect_scale("linear_geglu", "y", &a->y, &a->y_scale, 1, err);
 }
 
 static double linear_geglu_flops(const void *args)
@@ -58,19 +64,25 @@ static double gelu(double x)
     return 0.5 * x * erfc(-x * M_SQRT1_2);
 }
 
-/* Row r of x times row n of w, with its bias. */
+static double scale_of(const at_view *scale)
+{
+    return at_has(scale) ? at_get(scale, 0, 0) : 1;
+}
+
+/* Row r of x times row n of w, with their scales and the bias. */
 static double product(const at_linear_geglu_args *a, int64_t r, int64_t n)
 {
-    double sum = at_has(&a->bias) ? at_get(&a->bias, 0, n) : 0;
+    double sum = 0;
     for (int64_t k = 0; k < at_cols(&a->x); k++)
         sum += at_get(&a->x, r, k) * at_get(&a->w, n, k);
-    return sum;
+    sum *= scale_of(&a->x_scale) * scale_of(&a->w_scale);
+    return at_has(&a->bias) ? sum + at_get(&a->bias, 0, n) : sum;
 }
 
 static at_status linear_geglu_ref(const void *args, const at_prepared *p, const at_launch *l)
 {
     const at_linear_geglu_args *a = args;
-    double scale = at_has(&a->y_scale) ? at_get(&a->y_scale, 0, 0) : 1, amax = 0;
+    double scale = scale_of(&a->y_scale), amax = 0;
     (void)p, (void)l;
     int64_t rows = at_rows(&a->y), cols = at_cols(&a->y);
     for (int64_t r = 0; r < rows; r++)
@@ -109,7 +121,13 @@ typedef struct composed {
 static parts parts_of(const at_linear_geglu_args *a)
 {
     enum { TO_F32 = 1 }; /* of linear's y_dtype */
-    parts p = { .linear = { .x = a->x, .w = a->w, .bias = a->bias, .y_dtype = TO_F32 }, .n = CAST };
+    parts p = { .linear = { .x = a->x,
+                            .w = a->w,
+                            .bias = a->bias,
+                            .x_scale = a->x_scale,
+                            .w_scale = a->w_scale,
+                            .y_dtype = TO_F32 },
+                .n = CAST };
     at_dtype wide = at_wide(a->x.dtype);
     p.linear.y = at_view_with_cols(&a->x, a->w.size[0]);
     p.linear.y.dtype = wide;
@@ -240,7 +258,8 @@ static at_status composed_run(const void *args, const at_prepared *prepared, con
 /* --- variants --------------------------------------------------------------------------------- */
 
 at_run_fn at_linear_geglu_sm90a;
-bool at_linear_geglu_sm90a_fits(const void *args), at_linear_geglu_composed_cuda_fits(const void *);
+bool at_linear_geglu_bf16_sm90a_fits(const void *), at_linear_geglu_e4m3_sm90a_fits(const void *);
+bool at_linear_geglu_composed_cuda_fits(const void *args);
 
 /* True when the op has a variant for such args that every device of the kind can run, in exact
  * plans too: then at_op_choose() finds one, be it a better one. */
@@ -268,7 +287,9 @@ bool at_linear_geglu_composed_cuda_fits(const void *args)
 static const at_variant linear_geglu_variants[] = {
 #ifdef AT_HAS_CUDA
     { "linear_geglu_bf16_sm90a", AT_CUDA, AT_CAP_MASK(HOPPER), AT_ROWS_INDEPENDENT,
-      at_linear_geglu_sm90a_fits, NULL, NULL, NULL, at_linear_geglu_sm90a },
+      at_linear_geglu_bf16_sm90a_fits, NULL, NULL, NULL, at_linear_geglu_sm90a },
+    { "linear_geglu_e4m3_sm90a", AT_CUDA, AT_CAP_MASK(HOPPER), AT_ROWS_INDEPENDENT,
+      at_linear_geglu_e4m3_sm90a_fits, NULL, NULL, NULL, at_linear_geglu_sm90a },
     { "linear_geglu_composed", AT_CUDA, 0, AT_ROWS_WHEN_EXACT, at_linear_geglu_composed_cuda_fits,
       composed_prepare, NULL, composed_release, composed_run },
 #endif
@@ -277,4 +298,4 @@ static const at_variant linear_geglu_variants[] = {
     AT_REFERENCE("linear_geglu", linear_geglu_ref),
 };
 AT_DEFINE_OP(linear_geglu, "y = (x wa^T + ba) * gelu(x wg^T + bg)", linear_geglu_operands,
-             at_no_attrs, linear_geglu_shape, linear_geglu_flops, linear_geglu_variants);
+             linear_geglu_attrs, linear_geglu_shape, linear_geglu_flops, linear_geglu_variants);

@@ -103,15 +103,18 @@ typedef struct at_linear_wgrad_args {
     at_view bias_acc; /* (N) f32 opt, may be dbias itself */
 } at_linear_wgrad_args;
 
-/* y = (x wa^T + ba) * gelu(x wg^T + bg) / y_scale: linear and then geglu, without rounding what is
- * between them. For inference: it has no gradient. */
+/* a | g = x_scale * w_scale * (x w^T) + bias; y = a * gelu(g) / y_scale: linear and then geglu,
+ * without rounding what is between them. For inference: it has no gradient. */
 typedef struct at_linear_geglu_args {
-    at_view y;       /* (..., N) T, or f8 when y_scale is there */
+    at_view y;       /* (..., N) T, or y_dtype; f8 when y_scale is there */
     at_view y_amax;  /* (1) f32 opt: largest |y * y_scale| */
-    at_view x;       /* (..., K) T */
-    at_view w;       /* (2N, K): wa above wg */
-    at_view bias;    /* (2N) opt: ba | bg */
+    at_view x;       /* (..., K) T or f8 */
+    at_view w;       /* (2N, K): a's rows above g's */
+    at_view bias;    /* (2N) opt: a's before g's */
+    at_view x_scale; /* (1) f32 opt: goes with f8 */
+    at_view w_scale; /* (1) f32 opt: goes with f8 */
     at_view y_scale; /* (1) f32 opt */
+    int y_dtype;     /* same|f32|bf16|f16, of a y without a scale */
 } at_linear_geglu_args;
 
 /* y[b] = scale * x[b]^T x[b] over the positions of sample b */

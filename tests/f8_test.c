@@ -272,6 +272,34 @@ static void products_come_out_close(void **state)
     at_f8_free(f);
 }
 
+static void f8_goes_with_a_scale(void **state)
+{
+    static const struct {
+        const char *op, *args, *words;
+    } wrong[] = {
+        { "linear", "x=2,16:f8 w=4,16 y_dtype=bf16", "x is f8 and has none" },
+        { "linear", "x=2,16 w=4,16:f8 w_scale=3", "scale of w has 3 elements, expected 1 or 4" },
+        { "linear_geglu", "x=2,16:f8 w=4,16 y_dtype=bf16", "x is f8 and has none" },
+        { "linear_geglu", "x=2,16 w=4,16:f8", "w is f8 and has none" },
+        { "linear_geglu", "x=2,16 w=4,16 x_scale=1", "x is bf16 and has a scale" },
+        { "linear_geglu", "x=2,16 w=4,16 w_scale=1", "w is bf16 and has a scale" },
+        { "linear_geglu", "x=2,16 w=4,16:f8 w_scale=4", "scale of w has 4 elements, expected 1" },
+        { "linear_geglu", "x=2,16:f8 w=4,16 x_scale=1", "y is f8 and has none" },
+        { "linear_geglu", "x=2,16 w=4,16 y_scale=1 y_dtype=f16", "y is f16 and has a scale" },
+        { "linear_geglu", "x=2,16 w=4,16 bias=4:f8", "bias is f8" },
+    };
+    (void)state;
+    for (size_t i = 0; i < AT_COUNT(wrong); i++) {
+        _Alignas(16) unsigned char args[AT_ARGS_MAX];
+        const at_op *op = at_op_named(wrong[i].op);
+        at_error err = { 0 };
+        assert_int_equal(at_args_parse(op, wrong[i].args, AT_BF16, args, &err), AT_OK);
+        assert_int_equal(at_op_shape(op, args, 0, &err), AT_INVALID);
+        if (!strstr(err.text, wrong[i].words))
+            fail_msg("%s: '%s', expected '%s'", wrong[i].args, err.text, wrong[i].words);
+    }
+}
+
 static void scales_are_kept_with_the_parameters(void **state)
 {
     block *b = *state;
@@ -326,6 +354,7 @@ int main(void)
         TEST(watching_changes_nothing),
         TEST(scales_hold_what_was_seen),
         TEST(products_come_out_close),
+        cmocka_unit_test(f8_goes_with_a_scale),
         TEST(scales_are_kept_with_the_parameters),
         TEST(a_changed_weight_is_quantised_again),
     };

@@ -162,23 +162,33 @@ def conv2d_wgrad(m):
     return conv_gradient(m, s.x, (s.dy[3], s.x[3], *s.kernel), [False, True, True])
 
 
-def linear_f8(m):
+def product_f8(x, w, a, b, bias):
+    return torch._scaled_mm(x, w, scale_a=a, scale_b=b, bias=bias, out_dtype=torch.bfloat16,
+                            use_fast_accum=True)
+
+
+def operands_f8(m):
     def operands():
         x, w = m.tensor("x"), m.tensor("w")
         one = torch.ones((), device=m.device)
         return x.view(-1, x.shape[-1]), w.t(), one, one.clone(), m.tensor("bias", torch.bfloat16)
 
-    def run(x, w, a, b, bias):
-        return torch._scaled_mm(x, w, scale_a=a, scale_b=b, bias=bias, out_dtype=torch.bfloat16,
-                                use_fast_accum=True)
+    return operands
 
-    return operands, ways(run)
+
+def linear_geglu_f8(m):
+    def run(x, w, a, b, bias):
+        y, gate = product_f8(x, w, a, b, bias).chunk(2, -1)
+        y = y * F.gelu(gate)
+        return (y / a).to(torch.float8_e4m3fn) if m.has("y_scale") else y
+
+    return operands_f8(m), ways(run, m.compiled(run))
 
 
 @op
 def linear(m):
     if m.types.get("x") == "f8":
-        return linear_f8(m)
+        return operands_f8(m), ways(product_f8)
     act = activation(m.attr("act", "none"))
 
     def operands():
@@ -194,6 +204,9 @@ def linear(m):
 
 @op
 def linear_geglu(m):
+    if m.types.get("x") == "f8":
+        return linear_geglu_f8(m)
+
     def run(x, w, bias):
         a, gate = F.linear(x, w, bias).chunk(2, -1)
         return a * F.gelu(gate)
