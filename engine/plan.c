@@ -253,6 +253,7 @@ static void make_blocks(at_plan *plan)
     }
 }
 
+/* A parameter that no node touches, such as one whose f8 has taken its place, is no weight. */
 static void count_in_out(at_plan *plan)
 {
     for (int id = 1; id <= at_graph_tensors(plan->graph); id++) {
@@ -261,7 +262,7 @@ static void count_in_out(at_plan *plan)
             continue;
         if (t->storage == AT_STORAGE_INPUT || t->is_output)
             plan->bytes.in_out += at_view_bytes(&t->view);
-        else if (t->storage == AT_STORAGE_PARAM)
+        else if (t->storage == AT_STORAGE_PARAM && plan->places[id - 1].use.first >= 0)
             plan->bytes.weights += at_view_bytes(&t->view);
     }
 }

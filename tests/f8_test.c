@@ -176,6 +176,16 @@ static int count_f8_products(at_graph *g)
     return count;
 }
 
+static size_t weight_bytes(block *b, at_graph *g)
+{
+    at_plan *plan;
+    at_error err = { 0 };
+    assert_int_equal(at_plan_new(&plan, b->device, b->params, g, NULL, &err), AT_OK);
+    const size_t bytes = at_plan_memory(plan).weights;
+    at_plan_free(plan);
+    return bytes;
+}
+
 /* --- tests ------------------------------------------------------------------------------------ */
 
 static void sites_are_products_of_what_can_be_stored_as_f8(void **state)
@@ -272,6 +282,20 @@ static void products_come_out_close(void **state)
     at_f8_free(f);
 }
 
+/* What the five sites had in bf16 they have in half as many bytes, with a scale each and one for
+ * each of their four inputs. */
+static void weights_that_nobody_reads_are_not_counted(void **state)
+{
+    enum { SITES = 5, INPUTS = 4, IN_SITES = C * C * (1 + 3 + 4 + 1 + 2) };
+    block *b = *state;
+    at_f8 *f = calibrated(b);
+    at_graph *g = in_f8(f);
+    const size_t plain = weight_bytes(b, b->g), small = weight_bytes(b, g);
+    assert_int_equal(plain - small, IN_SITES - (SITES + INPUTS) * (int)sizeof(float));
+    at_graph_free(g);
+    at_f8_free(f);
+}
+
 static void f8_goes_with_a_scale(void **state)
 {
     static const struct {
@@ -354,6 +378,7 @@ int main(void)
         TEST(watching_changes_nothing),
         TEST(scales_hold_what_was_seen),
         TEST(products_come_out_close),
+        TEST(weights_that_nobody_reads_are_not_counted),
         cmocka_unit_test(f8_goes_with_a_scale),
         TEST(scales_are_kept_with_the_parameters),
         TEST(a_changed_weight_is_quantised_again),
