@@ -88,7 +88,8 @@ at_work at_work_of(const at_op *op, const void *args)
     if (op == &at_op_linear)
         return work_of_linear(args);
     if (op == &at_op_linear_geglu)
-        return AT_WORK_PRODUCT_GEGLU;
+        return at_machine_dtype_of(op, args) == AT_F8 ? AT_WORK_PRODUCT_GEGLU_F8
+                                                      : AT_WORK_PRODUCT_GEGLU;
     if (op == &at_op_conv2d)
         return work_of_conv(args);
     if (op == &at_op_attention)
@@ -138,7 +139,7 @@ static at_figure_kind peak_kind(at_dtype dtype)
 static bool is_product(at_work work)
 {
     return work == AT_WORK_PRODUCT || work == AT_WORK_PRODUCT_GEGLU || work == AT_WORK_PRODUCT_F8 ||
-           work == AT_WORK_CONV;
+           work == AT_WORK_PRODUCT_GEGLU_F8 || work == AT_WORK_CONV;
 }
 
 static double output_elements(const at_node *n)
@@ -369,11 +370,12 @@ static at_bound main_bound(const at_budget_line *line)
 static double in_f8(const at_budget *b, const at_budget_line *line)
 {
     const double peak = figure(b, AT_FIGURE_F8);
-    if ((line->work != AT_WORK_PRODUCT && line->work != AT_WORK_PRODUCT_GEGLU) || peak <= 0)
+    const bool geglu = line->work == AT_WORK_PRODUCT_GEGLU;
+    if ((line->work != AT_WORK_PRODUCT && !geglu) || peak <= 0)
         return 0;
+    const at_work work = geglu ? AT_WORK_PRODUCT_GEGLU_F8 : AT_WORK_PRODUCT_F8;
     const double elements = output_elements(at_graph_node(b->graph, line->node));
-    return line->flops / (peak * at_share_of(AT_WORK_PRODUCT_F8, elements).arithmetic) +
-           line->launch_seconds;
+    return line->flops / (peak * at_share_of(work, elements).arithmetic) + line->launch_seconds;
 }
 
 static void arithmetic_advice(const at_budget *b, const at_budget_line *line, char *text,

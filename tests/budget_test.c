@@ -118,6 +118,7 @@ static void shares_are_the_goals(void **state)
         { AT_WORK_CONV, 2 * 16384 * 320, 0.70 },
         { AT_WORK_ATTENTION, 2 * 1024 * 1280, 450e12 / bf16 },
         { AT_WORK_PRODUCT_F8, 16 * 1024 * 1280, 950e12 / f8 },
+        { AT_WORK_PRODUCT_GEGLU_F8, 16 * 1024 * 5120, 950e12 / f8 },
     };
     for (size_t i = 0; i < AT_COUNT(goals); i++) {
         const at_share s = at_share_of(goals[i].work, goals[i].elements);
