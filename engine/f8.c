@@ -315,7 +315,8 @@ static at_view scale_of_y(const at_f8 *f, at_graph *g, int node)
     return (at_view){ 0 };
 }
 
-/* As ops.h lists the choices of linear's y_dtype. */
+/* As ops.h lists the choices of linear's y_dtype; linear_geglu's are the same but f8, which its y
+ * is wherever it has a scale. */
 static int y_dtype_of(at_dtype dtype)
 {
     static const at_dtype choices[] = { AT_NONE, AT_F32, AT_BF16, AT_F16, AT_F8 };
@@ -325,30 +326,54 @@ static int y_dtype_of(at_dtype dtype)
     AT_ASSERT(false, "a product cannot be stored as %s", at_dtype_name(dtype));
 }
 
-/* linear in f8, and GEGLU after it where it was inside: no product of f8 has it. */
+/* What a site's product gets instead of its weight, and beside it. */
+typedef struct operands {
+    at_view w, w_scale, x_scale, y_scale;
+} operands;
+
+static at_view append_linear(at_graph *g, const at_linear_args *plain, const operands *o)
+{
+    at_linear_args a = *plain;
+    a.w = o->w;
+    a.w_scale = o->w_scale;
+    a.x_scale = o->x_scale;
+    a.y_scale = o->y_scale;
+    a.y_dtype = y_dtype_of(at_has(&a.y_scale) ? AT_F8 : plain->y.dtype);
+    at_graph_append(g, &at_op_linear, &a, 0);
+    return a.y;
+}
+
+static at_view append_linear_geglu(at_graph *g, const at_linear_geglu_args *plain,
+                                   const operands *o)
+{
+    at_linear_geglu_args a = *plain;
+    a.w = o->w;
+    a.w_scale = o->w_scale;
+    a.x_scale = o->x_scale;
+    a.y_scale = o->y_scale;
+    a.y_dtype = at_has(&a.y_scale) ? 0 : y_dtype_of(plain->y.dtype);
+    at_graph_append(g, &at_op_linear_geglu, &a, 0);
+    return a.y;
+}
+
+/* The site's product in f8, in the place of the one that was there. */
 static void append_site(at_rewrite *r, const at_f8 *f, const site *s, const void *args,
                         at_view y_scale)
 {
     at_graph *g = at_rewrite_graph(r);
-    const bool geglu = at_graph_node(f->graph, s->node)->op == &at_op_linear_geglu;
     const at_linear_args *plain = args;
     const at_linear_geglu_args *gated = args;
-    at_linear_args a = geglu ? (at_linear_args){ .x = gated->x, .bias = gated->bias } : *plain;
+    const bool geglu = at_graph_node(f->graph, s->node)->op == &at_op_linear_geglu;
+    const operands in_f8 = {
+        .w = at_graph_view(g, at_graph_param(g, s->f8)),
+        .w_scale = at_graph_view(g, at_graph_param(g, s->f8_scale)),
+        .x_scale = at_graph_view(g, at_graph_param(g, f->sites[s->leader].input)),
+        .y_scale = y_scale,
+    };
     const at_view old = geglu ? gated->y : plain->y;
-    a.w = at_graph_view(g, at_graph_param(g, s->f8));
-    a.w_scale = at_graph_view(g, at_graph_param(g, s->f8_scale));
-    a.x_scale = at_graph_view(g, at_graph_param(g, f->sites[s->leader].input));
-    if (!geglu)
-        a.y_scale = y_scale;
-    a.y_dtype = y_dtype_of(at_has(&a.y_scale) ? AT_F8 : old.dtype);
-    at_graph_append(g, &at_op_linear, &a, 0);
-    at_tensor y = at_tensor_of(&a.y);
-    if (geglu) {
-        at_geglu_args e = { .x = a.y, .y_scale = y_scale };
-        at_graph_append(g, &at_op_geglu, &e, 0);
-        y = at_tensor_of(&e.y);
-    }
-    at_rewrite_put(r, at_tensor_of(&old), y);
+    const at_view y =
+        geglu ? append_linear_geglu(g, gated, &in_f8) : append_linear(g, plain, &in_f8);
+    at_rewrite_put(r, at_tensor_of(&old), at_tensor_of(&y));
 }
 
 static bool rewrite_node(at_rewrite *r, int node, void *args, void *ctx)

@@ -2,7 +2,8 @@
  *
  * A site is a product by a parameter whose input comes from an op that can store f8 itself (a norm,
  * GEGLU, another product) and goes nowhere but to sites: so that quantising costs no pass over
- * memory. Scales are numbers of the model, found once:
+ * memory. It stays the op that it is, linear or linear_geglu. Scales are numbers of the model,
+ * found once:
  *
  *   1. at_f8_new(graph) finds the sites;
  *   2. at_f8_calibration() is the same graph, telling each site's largest |x| besides: run it on

@@ -166,13 +166,23 @@ static at_graph *in_f8(at_f8 *f)
     return g;
 }
 
-static int count_f8_products(at_graph *g)
+/* Nodes of the op whose x is f8. */
+static int count_f8(at_graph *g, const at_op *op)
 {
     int count = 0;
     for (int i = 0; i < at_graph_nodes(g); i++) {
         const at_node *n = at_graph_node(g, i);
-        count += n->op == &at_op_linear && ((const at_linear_args *)n->args)->x.dtype == AT_F8;
+        const int x = at_operand_index(op, "x");
+        count += n->op == op && at_operand_in(op, n->args, x)->dtype == AT_F8;
     }
+    return count;
+}
+
+static int count_op(at_graph *g, const at_op *op)
+{
+    int count = 0;
+    for (int i = 0; i < at_graph_nodes(g); i++)
+        count += at_graph_node(g, i)->op == op;
     return count;
 }
 
@@ -264,7 +274,9 @@ static void products_come_out_close(void **state)
     uint16_t plain[N], small[N];
     at_f8 *f = calibrated(b);
     at_graph *g = in_f8(f);
-    assert_int_equal(count_f8_products(g), 5);
+    assert_int_equal(count_f8(g, &at_op_linear), 4);
+    assert_int_equal(count_f8(g, &at_op_linear_geglu), 1); /* and GEGLU is still inside */
+    assert_int_equal(count_op(g, &at_op_geglu), 0);
     run(b, b->g, 2, plain, NULL);
     run(b, g, 2, small, NULL);
     double far = distance(plain, small);
