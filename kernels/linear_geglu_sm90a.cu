@@ -290,6 +290,7 @@ __global__ void __launch_bounds__(THREADS, 1)
         at_mbarrier_init_fence();
     }
     __syncthreads();
+    at_wait_for_earlier();
     if (threadIdx.x < GROUPS * GROUP) {
         room.bias = bias[threadIdx.x / AT_WARP];
         top = multiply_tiles<X, Y>(j, room);
@@ -329,7 +330,7 @@ static at_lines bias_of(const at_view *bias, int half)
 
 /* A block for every multiprocessor that gets a tile. */
 template <class X, class Y>
-static cudaError_t launch(const linear_geglu_job &j, cudaStream_t stream)
+static cudaError_t launch(const linear_geglu_job &j, at_queue stream)
 {
     const size_t shared = (size_t)STAGES * STAGE_BYTES;
     const int tiles = j.tiles_down * j.tiles_across;
@@ -341,8 +342,8 @@ static cudaError_t launch(const linear_geglu_job &j, cudaStream_t stream)
         error = at_shared_allow(linear_geglu<X, Y>, shared);
     if (error != cudaSuccess)
         return error;
-    return AT_LAUNCH((linear_geglu<X, Y>), dim3((unsigned)(tiles < most ? tiles : most)),
-                     dim3(THREADS), shared, stream, j);
+    return AT_LAUNCH_EARLY((linear_geglu<X, Y>), dim3((unsigned)(tiles < most ? tiles : most)),
+                           dim3(THREADS), shared, stream, j);
 }
 
 /* Rows of x and w must begin at multiples of 16 bytes: dense tensors do when K is a multiple of 16
@@ -369,7 +370,7 @@ extern "C" bool at_linear_geglu_e4m3_sm90a_fits(const void *args)
 
 template <class X>
 static cudaError_t launch_by_y(const at_linear_geglu_args *a, const linear_geglu_job &j,
-                               cudaStream_t stream)
+                               at_queue stream)
 {
     return a->y.dtype == AT_F8 ? launch<X, __nv_fp8_e4m3>(j, stream)
                                : launch<X, __nv_bfloat16>(j, stream);
@@ -396,9 +397,9 @@ extern "C" at_status at_linear_geglu_sm90a(const void *args, const at_prepared *
     if (error == cudaSuccess)
         error = map_of(&j.w, &a->w, COLS);
     if (error == cudaSuccess)
-        error = at_amax_clear(j.amax, at_stream_of(l));
+        error = at_amax_clear(j.amax, at_queue_of(l));
     if (error == cudaSuccess)
-        error = a->x.dtype == AT_F8 ? launch_by_y<__nv_fp8_e4m3>(a, j, at_stream_of(l))
-                                    : launch_by_y<__nv_bfloat16>(a, j, at_stream_of(l));
+        error = a->x.dtype == AT_F8 ? launch_by_y<__nv_fp8_e4m3>(a, j, at_queue_of(l))
+                                    : launch_by_y<__nv_bfloat16>(a, j, at_queue_of(l));
     return at_launched(l, error);
 }
