@@ -20,13 +20,8 @@ static void *upload_integers(T *host, int n, int seed)
 }
 
 /* Bytes of a tile's row. */
-constexpr int span_bytes(at_swizzle swizzle)
-{
-    return swizzle == AT_SWIZZLE_128  ? 128
-           : swizzle == AT_SWIZZLE_64 ? 64
-           : swizzle == AT_SWIZZLE_32 ? 32
-                                      : 16;
-}
+template <at_swizzle SWIZZLE>
+constexpr int SPAN_BYTES = SWIZZLE == AT_SWIZZLE_NONE ? 16 : 256 >> SWIZZLE;
 
 /* --- mbarrier --------------------------------------------------------------------------------- */
 
@@ -95,25 +90,26 @@ __global__ void tma_box(uint32_t *out, const __grid_constant__ at_tensor_map map
 }
 
 /* Byte address of byte 'column' of row 'row' of a tile whose rows span the swizzle's width. */
-static size_t swizzled(at_swizzle swizzle, int row, int column)
+template <at_swizzle SWIZZLE>
+static size_t swizzled(int row, int column)
 {
     const int piece = column / 16;
     int moved = piece;
-    if (swizzle == AT_SWIZZLE_128)
+    if (SWIZZLE == AT_SWIZZLE_128)
         moved = piece ^ (row % 8);
-    if (swizzle == AT_SWIZZLE_64)
+    if (SWIZZLE == AT_SWIZZLE_64)
         moved = piece ^ (row / 2 % 4);
-    if (swizzle == AT_SWIZZLE_32)
+    if (SWIZZLE == AT_SWIZZLE_32)
         moved = piece ^ (row / 4 % 2);
-    return (size_t)(row * span_bytes(swizzle) + moved * 16 + column % 16);
+    return (size_t)(row * SPAN_BYTES<SWIZZLE> + moved * 16 + column % 16);
 }
 
 template <class T, at_swizzle SWIZZLE>
 static bool run_tma()
 {
     enum { ROWS = 20, COLUMNS = 48, BOX_ROWS = 16 };
-    const int size = (int)sizeof(T), span = span_bytes(SWIZZLE) / size;
-    const int bytes = BOX_ROWS * span_bytes(SWIZZLE);
+    const int size = (int)sizeof(T), span = SPAN_BYTES<SWIZZLE> / size;
+    const int bytes = BOX_ROWS * SPAN_BYTES<SWIZZLE>;
     T host[ROWS * COLUMNS];
     void *x = upload_integers(host, ROWS * COLUMNS, 3);
     auto *y = static_cast<uint32_t *>(conformance_upload(nullptr, (size_t)bytes));
@@ -130,7 +126,7 @@ static bool run_tma()
                 const int row = r + origin[1], column = c + origin[0];
                 const bool in = row >= 0 && row < ROWS && column >= 0 && column < COLUMNS;
                 if (in)
-                    memcpy((char *)expected + swizzled(SWIZZLE, r, c * size),
+                    memcpy((char *)expected + swizzled<SWIZZLE>(r, c * size),
                            &host[row * COLUMNS + column], sizeof(T));
             }
         cudaError_t status =
@@ -182,7 +178,7 @@ __global__ void __launch_bounds__(GROUP)
     wgmma_rows(float *y, const __grid_constant__ at_tensor_map ma,
                const __grid_constant__ at_tensor_map mb)
 {
-    constexpr int SPAN = span_bytes(SWIZZLE), STEP = 32;
+    constexpr int SPAN = SPAN_BYTES<SWIZZLE>, STEP = 32;
     AT_SHARED_DYNAMIC(unsigned char, shared);
     AT_SHARED(uint64_t[1], bar);
     unsigned char *a = shared, *b = shared + 64 * SPAN;
@@ -280,7 +276,7 @@ static bool same_product(const float *y, int n, int k, bool transposed, cudaErro
 template <class T, int N, at_swizzle SWIZZLE>
 static bool run_rows(float *y, const void *a, const void *b, cudaError_t *status)
 {
-    const auto pitch = (uint64_t)span_bytes(SWIZZLE), k = pitch / sizeof(T);
+    const auto pitch = (uint64_t)SPAN_BYTES<SWIZZLE>, k = pitch / sizeof(T);
     const at_tensor_map_2d of_a = { a, 64, k, pitch, 64, (uint32_t)k, SWIZZLE, TYPE<T> };
     const at_tensor_map_2d of_b = { b, N, k, pitch, N, (uint32_t)k, SWIZZLE, TYPE<T> };
     at_tensor_map ma, mb;
@@ -294,7 +290,7 @@ static bool run_rows(float *y, const void *a, const void *b, cudaError_t *status
 template <class T, int N, at_swizzle SWIZZLE>
 static bool run_wgmma(T *host_of_a, T *host_of_b)
 {
-    const int k = span_bytes(SWIZZLE) / (int)sizeof(T);
+    const int k = SPAN_BYTES<SWIZZLE> / (int)sizeof(T);
     void *a = upload_integers(host_of_a, 64 * k, SEED_A);
     void *b = upload_integers(host_of_b, N * k, SEED_B);
     auto *y = static_cast<float *>(conformance_upload(nullptr, 64 * N * 4));
