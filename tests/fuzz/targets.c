@@ -18,6 +18,7 @@
 #include "engine/tuning.h"
 #include "runtime/exif.h"
 #include "runtime/picture.h"
+#include "runtime/sampler.h"
 #include "tests/fuzz/fuzz.h"
 
 const at_fuzz_target at_fuzz_targets[] = {
@@ -210,6 +211,24 @@ at_status at_fuzz_exif(const unsigned char *data, size_t bytes, at_error *err)
     if (at_exif_read(&exif, data, bytes))
         return AT_OK;
     return at_fail(err, AT_CORRUPT, "the EXIF block leads out of itself");
+}
+
+/* A scheduler_config, taken by a sampler that follows from its length. */
+at_status at_fuzz_schedule(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_schedule_config *config = malloc(sizeof *config);
+    at_schedule *schedule = malloc(sizeof *schedule);
+    at_status status = config && schedule ? AT_OK : at_fail(err, AT_NO_MEMORY, "no memory");
+    if (status == AT_OK)
+        status = at_sampler_configure(config, (at_sampler)(bytes % AT_SAMPLER_COUNT),
+                                      (const char *)data, bytes, err);
+    if (status == AT_OK)
+        status = at_schedule_make(schedule, config, 1 + (int64_t)(bytes % 37), err);
+    if (status == AT_OK)
+        status = at_sampler_check(schedule, 0, err);
+    free(schedule);
+    free(config);
+    return status;
 }
 
 static uint32_t big_u32(const unsigned char *p)
