@@ -312,7 +312,7 @@ static void check_noise(golden *g, float *drawn)
 {
     at_torch_noise noise;
     char sizes[256], *p = sizes;
-    snprintf(sizes, sizeof sizes, "%s", g->line + strlen("randn "));
+    snprintf(sizes, sizeof sizes, "%.*s", (int)strcspn(g->line, "\n") - 6, g->line + 6);
     at_torch_noise_seed(&noise, strtoull(p, &p, 10));
     for (int64_t n = strtoll(p, &p, 10); n > 0; n = strtoll(p, &p, 10)) {
         assert_true(n <= DRAWN_MAX && fgets(g->line, sizeof g->line, g->file));
