@@ -138,6 +138,16 @@ function(at_kernels_hash layer)
   target_sources(atelier_${layer} PRIVATE ${output})
 endfunction()
 
+# at_clip_merges(LAYER): the layer knows the merges of CLIP's vocabulary, which are a file of numbers.
+function(at_clip_merges layer)
+  set(script ${CMAKE_SOURCE_DIR}/cmake/clip_merges.cmake)
+  set(input ${CMAKE_SOURCE_DIR}/${layer}/clip_merges.bin)
+  set(output ${CMAKE_BINARY_DIR}/clip_merges.c)
+  add_custom_command(OUTPUT ${output} COMMAND ${CMAKE_COMMAND} -DINPUT=${input} -DOUTPUT=${output} -P ${script}
+                     DEPENDS ${input} ${script} COMMENT "CLIP's merges" VERBATIM)
+  target_sources(atelier_${layer} PRIVATE ${output})
+endfunction()
+
 # at_found(NAME FOUND TEXT), at_report(): the table printed at the end of configuring.
 function(at_found name found text)
   set(mark "no ")
