@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "engine/checkpoint.h"
+#include "engine/file.h"
 #include "engine/transfer.h"
 #include "kernels/ops.h"
+#include "models/clip_tokenizer.h"
 #include "runtime/picture.h"
 #include "tests/faults/faults.h"
 
@@ -107,6 +109,44 @@ static at_status write_png(const folder *f, at_error *err)
 static at_status write_jpeg(const folder *f, at_error *err)
 {
     return write_picture(f, AT_PICTURE_JPEG, err);
+}
+
+static at_status tokenize(at_clip_tokenizer *t, at_error *err)
+{
+    static const char text[] = "a photo of a cat! and of another cat";
+    int32_t ids[AT_CLIP_LENGTH];
+    at_status status =
+        at_clip_tokenizer_encode(t, ids, AT_CLIP_LENGTH, NULL, text, sizeof text - 1, err);
+    at_clip_tokenizer_free(t);
+    return status;
+}
+
+static at_status tokenize_by_file(const folder *f, at_error *err)
+{
+    at_file file;
+    at_mapping map;
+    at_clip_tokenizer *t = NULL;
+    at_status status = at_file_open(&file, f->in, err);
+    if (status != AT_OK)
+        return status;
+    status = at_file_map(&file, &map, err);
+    if (status == AT_OK) {
+        at_clip_files files = { .tokenizer = { (const char *)map.data, map.bytes } };
+        status = at_clip_tokenizer_open(&t, &files, err);
+        if (status == AT_OK)
+            status = tokenize(t, err);
+        at_mapping_free(&map);
+    }
+    at_file_close(&file);
+    return status;
+}
+
+static at_status tokenize_builtin(const folder *f, at_error *err)
+{
+    at_clip_tokenizer *t = NULL;
+    (void)f;
+    at_status status = at_clip_tokenizer_builtin(&t, AT_CLIP_SDXL_2, err);
+    return status == AT_OK ? tokenize(t, err) : status;
 }
 
 static const work works[] = {

@@ -16,6 +16,7 @@
 #include "engine/pickle.h"
 #include "engine/source.h"
 #include "engine/tuning.h"
+#include "models/clip_tokenizer.h"
 #include "runtime/exif.h"
 #include "runtime/picture.h"
 #include "runtime/sampler.h"
@@ -248,4 +249,68 @@ void at_mend_png(unsigned char *data, size_t bytes)
             data[at + 8 + n + i] = (unsigned char)(crc >> (24 - 8 * i));
         at += 12 + (size_t)n;
     }
+}
+
+/* --- tokenizers and prompts ------------------------------------------------------------------- */
+
+static at_status encode(const at_clip_tokenizer *t, const char *text, size_t bytes, at_error *err)
+{
+    int32_t padded[AT_CLIP_LENGTH], size = at_clip_tokenizer_size(t);
+    at_clip_ids all = { 0 };
+    size_t cut = 0;
+    at_status status = at_clip_tokenizer_ids(t, &all, text, bytes, err);
+    for (size_t i = 0; i < all.count; i++)
+        AT_ASSERT(all.ids[i] >= 0 && all.ids[i] < size, "token %d of %d", all.ids[i], size);
+    if (status == AT_OK)
+        status = at_clip_tokenizer_encode(t, padded, AT_CLIP_LENGTH, &cut, text, bytes, err);
+    AT_ASSERT(cut == (all.count > AT_CLIP_LENGTH - 2 ? all.count - (AT_CLIP_LENGTH - 2) : 0),
+              "%zu of %zu tokens were cut", cut, all.count);
+    free(all.ids);
+    return status;
+}
+
+/* Files with a line "====" between them, as at_clip_files has them, and a prompt behind the last;
+ * an empty one is not there. */
+at_status at_fuzz_clip(const unsigned char *data, size_t bytes, at_error *err)
+{
+    static const char line[] = "\n====\n";
+    at_clip_file parts[7] = { { NULL, 0 } };
+    const char *p = (const char *)data, *end = p + bytes;
+    for (size_t i = 0; i < AT_COUNT(parts) && p < end; i++) {
+        const char *next = memmem(p, (size_t)(end - p), line, sizeof line - 1);
+        parts[i].bytes = (size_t)((next && i + 1 < AT_COUNT(parts) ? next : end) - p);
+        parts[i].text = parts[i].bytes ? p : NULL;
+        p += parts[i].bytes;
+        p += p < end ? sizeof line - 1 : 0;
+    }
+    const at_clip_files files = { parts[0], parts[1], parts[2], parts[3], parts[4], parts[5] };
+    at_clip_tokenizer *t;
+    at_status status = at_clip_tokenizer_open(&t, &files, err);
+    if (status != AT_OK)
+        return status;
+    status = encode(t, parts[6].text ? parts[6].text : "", parts[6].bytes, err);
+    at_clip_tokenizer_free(t);
+    return status;
+}
+
+/* By a tokenizer of few tokens, one of which takes the blanks round it. */
+at_status at_fuzz_prompt(const unsigned char *data, size_t bytes, at_error *err)
+{
+    static const char vocab[] =
+        "{\"a\":0,\"b\":1,\"a</w>\":2,\"aa\":3,\"aa</w>\":4,\"aaa\":5,"
+        "\"ab\":6,\"\xc3\x83\":7,\"\xc2\xa9</w>\":8,\"\xc3\x83\xc2\xa9</w>\":9,"
+        "\"<|startoftext|>\":10,\"<|endoftext|>\":11}";
+    static const char merges[] = "a a\na a</w>\naa a\na b\n\xc3\x83 \xc2\xa9</w>\n";
+    static const char config[] =
+        "{\"extra_special_tokens\":[{\"content\":\"CAT \",\"normalized\":true},"
+        "{\"content\":\"ab\",\"lstrip\":true,\"rstrip\":true},\"\xcc\x81\"],\"pad_token\":\"!\"}";
+    const at_clip_files files = { .vocab = { vocab, sizeof vocab - 1 },
+                                  .merges = { merges, sizeof merges - 1 },
+                                  .config = { config, sizeof config - 1 } };
+    at_clip_tokenizer *t;
+    at_status status = at_clip_tokenizer_open(&t, &files, err);
+    AT_ASSERT(status == AT_OK, "%s", err->text);
+    status = encode(t, (const char *)data, bytes, err);
+    at_clip_tokenizer_free(t);
+    return status;
 }
