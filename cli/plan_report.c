@@ -29,6 +29,16 @@ static at_plan_bytes together(const at_planned *p)
     return sum;
 }
 
+/* Weights of the store that no plan reads: the other half of an autoencoder, what f8 was made of. */
+static size_t unread_bytes(const at_planned *p)
+{
+    size_t read = 0;
+    for (int i = 0; i < p->n_parts; i++)
+        read += p->parts[i].bytes.weights;
+    const size_t all = at_params_bytes(p->store);
+    return all > read ? all - read : 0;
+}
+
 static double all_bytes(const at_plan_bytes *b)
 {
     return (double)b->weights + (double)b->forms + (double)b->arena + (double)b->in_out;
@@ -91,6 +101,8 @@ static void print_memory(const at_plan_report *r)
         if (p->parts[i].graph)
             print_bytes_row(p->parts[i].name, &p->parts[i].bytes);
     const at_plan_bytes sum = together(p);
+    if (unread_bytes(p))
+        print_bytes_row("unread", &(at_plan_bytes){ .weights = unread_bytes(p) });
     print_bytes_row("together", &sum);
     printf("  %.2f GB of %.2f%s: plans share weights and the arena\n", all_bytes(&sum) / 1e9,
            r->device_bytes / 1e9, at_plan_report_fits(r) ? "" : ", which does not fit");
