@@ -50,9 +50,9 @@ cudaError_t at_launch_kernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t
  * and whatever waits for the last kernel, launched early or not, waits for all of them: without
  * that, a third kernel could begin while the first still writes.
  *
- * A captured stream makes an edge of the graph of it that is programmatic, as CUDA calls it. It is
- * assumed that the attribute does nothing where what comes before is no kernel (a memset, a copy,
- * an event, the graph's beginning): CUDA defines it between kernels only. */
+ * In a captured stream the edge from the kernel before becomes what CUDA calls programmatic. It is
+ * assumed that the attribute changes nothing where no kernel comes before (a memset, a copy, an
+ * event, the graph's beginning), as CUDA defines it between kernels only. */
 #define AT_LAUNCH_EARLY(...) at_launch_kernel_early(__VA_ARGS__)
 
 template <class... P, class... A>
