@@ -12,6 +12,8 @@ enum { TEXT_BYTES = 4096 };
 
 typedef struct warp {
     uint32_t present, arrived, exited, priority;
+    uint32_t ready,
+        fresh; /* with AT_EMU_RUN_AHEAD: the lanes that could run, that have not begun */
     void *data[AT_EMU_LANES];
 } warp;
 
@@ -31,7 +33,9 @@ at_emu_machine at_emu_now = { .settings = { .seed = 1 } };
 static at_emu_fibre fibres[AT_EMU_THREADS_MAX];
 static warp warps[AT_EMU_WARPS_MAX];
 static group groups[AT_EMU_THREADS_MAX / AT_EMU_GROUP_THREADS];
-static queue ready, fresh;
+static queue ready, fresh;                     /* with the other orders */
+static uint32_t by_priority[AT_EMU_WARPS_MAX]; /* warps of the block, the first to run first */
+static uint32_t n_runnable;
 static at_emu_fibre *waiting[AT_EMU_THREADS_MAX];
 static int n_waiting;
 static uint32_t n_done, n_barrier;
@@ -174,40 +178,66 @@ static at_emu_fibre *take(queue *q, int i)
     return f;
 }
 
+static bool runs_ahead(void)
+{
+    return at_emu_now.settings.order == AT_EMU_RUN_AHEAD;
+}
+
 static void make_ready(at_emu_fibre *f)
 {
     f->state = AT_EMU_READY;
-    push(&ready, f);
+    n_runnable++;
+    if (runs_ahead())
+        warps[f->warp].ready |= 1u << f->lane;
+    else
+        push(&ready, f);
 }
 
-static int first_by_priority(const queue *q, uint32_t *priority)
+static void make_fresh(at_emu_fibre *f)
 {
-    int best = -1;
-    for (int i = 0; i < q->count; i++) {
-        uint32_t p = warps[q->fibre[(q->first + i) % AT_EMU_THREADS_MAX]->warp].priority;
-        if (best < 0 || p > *priority) {
-            best = i;
-            *priority = p;
-        }
+    f->state = AT_EMU_FRESH;
+    n_runnable++;
+    if (runs_ahead())
+        warps[f->warp].fresh |= 1u << f->lane;
+    else
+        push(&fresh, f);
+}
+
+static uint32_t warps_of_block(void)
+{
+    return (at_emu_now.threads + AT_EMU_LANES - 1) / AT_EMU_LANES;
+}
+
+/* By insertion: there are 32 at most. */
+static void draw_priorities(void)
+{
+    for (uint32_t i = 0; i < warps_of_block(); i++) {
+        uint32_t at = i;
+        warps[i].priority = at_emu_random(1u << 30);
+        for (; at > 0 && warps[by_priority[at - 1]].priority < warps[i].priority; at--)
+            by_priority[at] = by_priority[at - 1];
+        by_priority[at] = i;
     }
-    return best;
 }
 
 static at_emu_fibre *choose_ahead(void)
 {
-    uint32_t of_ready = 0, of_fresh = 0;
-    int r = first_by_priority(&ready, &of_ready), f = first_by_priority(&fresh, &of_fresh);
-    if (f < 0 || (r >= 0 && of_ready >= of_fresh))
-        return take(&ready, r);
-    return take(&fresh, f);
+    uint32_t i = 0;
+    while (!warps[by_priority[i]].ready && !warps[by_priority[i]].fresh)
+        i++;
+    warp *w = &warps[by_priority[i]];
+    uint32_t *lanes = w->ready ? &w->ready : &w->fresh;
+    uint32_t lane = (uint32_t)__builtin_ctz(*lanes);
+    *lanes &= *lanes - 1;
+    return &fibres[by_priority[i] * AT_EMU_LANES + lane];
 }
 
 static at_emu_fibre *choose(void)
 {
-    at_emu_order order = at_emu_now.settings.order;
-    if (order == AT_EMU_RUN_AHEAD)
+    n_runnable--;
+    if (runs_ahead())
         return choose_ahead();
-    if (order == AT_EMU_RANDOM) {
+    if (at_emu_now.settings.order == AT_EMU_RANDOM) {
         int i = (int)at_emu_random((uint32_t)(ready.count + fresh.count));
         return i < ready.count ? take(&ready, i) : take(&fresh, i - ready.count);
     }
@@ -231,7 +261,7 @@ static bool wake_waiting(void)
 static at_emu_fibre *pick(void)
 {
     do {
-        if (ready.count + fresh.count > 0)
+        if (n_runnable > 0)
             return choose();
     } while (wake_waiting() || at_emu_async_deliver());
     return NULL;
@@ -486,19 +516,17 @@ static void begin_block(uint64_t number)
                                   (unsigned)(number / ((uint64_t)g.x * g.y)));
     uint32_t n = at_emu_now.threads;
     ready.count = fresh.count = n_waiting = 0;
-    n_done = n_barrier = 0;
-    for (uint32_t i = 0; i < AT_EMU_WARPS_MAX; i++) {
-        warps[i].arrived = warps[i].exited = 0;
-        warps[i].priority = at_emu_random(1u << 30);
-    }
+    n_done = n_barrier = n_runnable = 0;
+    for (uint32_t i = 0; i < AT_EMU_WARPS_MAX; i++)
+        warps[i].arrived = warps[i].exited = warps[i].ready = warps[i].fresh = 0;
+    draw_priorities();
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
         groups[i].arrived = 0;
     for (uint32_t i = 0; i < n; i++) {
         at_emu_fibre *f = &fibres[at_emu_now.settings.order == AT_EMU_REVERSE ? n - 1 - i : i];
-        f->state = AT_EMU_FRESH;
         f->waited = false;
         f->what = "nothing";
-        push(&fresh, f);
+        make_fresh(f);
     }
     at_emu_async_reset();
     at_emu_wgmma_reset();
