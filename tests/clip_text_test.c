@@ -265,6 +265,22 @@ static void configs_are_read(void **state)
     expect_config("{\"architectures\": [\"CLIPTextModel\"], \"projection_dim\": null}", &defaults);
 }
 
+/* As transformers saved them. */
+static void configs_are_those_of_transformers(void **state)
+{
+    static const char *const files[CLIP_TEXT_TINY] = { "quick", "gelu" };
+    (void)state;
+    for (int i = 0; i < CLIP_TEXT_TINY; i++) {
+        char path[512], text[4096] = "";
+        snprintf(path, sizeof path, "%s/tests/golden/files/%s.encoder", AT_SOURCE_DIR, files[i]);
+        FILE *f = fopen(path, "r");
+        AT_ASSERT(f, "%s cannot be read", path);
+        text[fread(text, 1, sizeof text - 1, f)] = 0;
+        fclose(f);
+        expect_config(text, &clip_text_tiny[i]);
+    }
+}
+
 #define PLAIN "{\"architectures\": [\"CLIPTextModel\"], "
 
 static void hostile_configs_are_refused(void **state)
@@ -342,6 +358,7 @@ int main(void)
         cmocka_unit_test(layers_that_nothing_needs_are_left_out),
         cmocka_unit_test(ends_are_found_by_either_rule),
         cmocka_unit_test(configs_are_read),
+        cmocka_unit_test(configs_are_those_of_transformers),
         cmocka_unit_test(hostile_configs_are_refused),
         cmocka_unit_test(impossible_configs_make_no_model),
     };

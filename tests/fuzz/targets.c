@@ -16,6 +16,7 @@
 #include "engine/pickle.h"
 #include "engine/source.h"
 #include "engine/tuning.h"
+#include "models/clip_text.h"
 #include "models/clip_tokenizer.h"
 #include "runtime/exif.h"
 #include "runtime/picture.h"
@@ -229,6 +230,21 @@ at_status at_fuzz_schedule(const unsigned char *data, size_t bytes, at_error *er
         status = at_sampler_check(schedule, 0, err);
     free(schedule);
     free(config);
+    return status;
+}
+
+/* A text encoder's config.json, and the end of a text that the file's first bytes are. */
+at_status at_fuzz_encoder(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_clip_text_config config;
+    int32_t ids[77] = { 0 }, end;
+    at_status status = at_clip_text_config_read(&config, (const char *)data, bytes, err);
+    if (status != AT_OK)
+        return status;
+    for (size_t i = 0; i < AT_COUNT(ids) && i < bytes; i++)
+        ids[i] = (int32_t)(data[i] % config.vocabulary);
+    status = at_clip_text_ends(&config, &end, ids, 1, AT_COUNT(ids), err);
+    AT_ASSERT(status != AT_OK || (end >= 0 && end < (int32_t)AT_COUNT(ids)), "row %d", (int)end);
     return status;
 }
 

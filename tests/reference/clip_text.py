@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Writes tests/golden/clip_text.txt: what small text encoders give in transformers, in f64.
 
-    python tests/reference/clip_text.py > tests/golden/clip_text.txt
+    python tests/reference/clip_text.py tests/golden/files > tests/golden/clip_text.txt
 
 Needs transformers 5.23.0 and torch. Weights follow from their names, as in tests/shapes/sdxl_tiny.c.
 A block is "name count loss" and the values; the loss, relative and L2, is what torch's bf16 loses of
-them (0 where nothing is computed).
+them (0 where nothing is computed). The folder gets each config.json, as NAME.encoder.
 """
 import math
+import pathlib
+import sys
 
 import numpy
 import torch
@@ -80,6 +82,9 @@ def write(name, values, loss, digits):
 for name, (kind, config, texts) in MODELS.items():
     model, ids = kind(CLIPTextConfig(**config)).eval(), torch.tensor(texts)
     fill(model)
+    model.config.architectures = [kind.__name__]  # as save_pretrained() does
+    saved = model.config.to_json_string(use_diff=False)
+    pathlib.Path(sys.argv[1], f"{name}.encoder").write_text(saved)
     exact = run(model.double(), ids)
     rounded = run(model.bfloat16(), ids)
     write(f"{name}.ids", ids.flatten().tolist(), 0, 9)
