@@ -29,7 +29,7 @@ static at_plan_bytes together(const at_planned *p)
     return sum;
 }
 
-/* Weights of the store that no plan reads: the other half of an autoencoder, what f8 was made of. */
+/* Of the store, what no plan reads: the other half of an autoencoder, what f8 was made of. */
 static size_t unread_bytes(const at_planned *p)
 {
     size_t read = 0;
