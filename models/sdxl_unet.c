@@ -4,36 +4,49 @@
 #include <stdlib.h>
 
 #include "engine/arena.h"
+#include "kernels/shape.h"
 #include "models/layers.h"
 
 const at_sdxl_unet_config at_sdxl_unet_base = {
     .levels = 3,
     .channels = { 320, 640, 1280 },
-    .depth = { 0, 2, 10 },
+    .heads = { 5, 10, 20 },
+    .layers = { 2, 2, 2 },
+    .down = { { 0 }, { 2, 2 }, { 10, 10 } },
+    .up = { { 10, 10, 10 }, { 2, 2, 2 }, { 0 } },
+    .mid_resnets = 2,
     .mid_depth = 10,
-    .layers = 2,
+    .in = 4,
     .latent = 4,
-    .head_size = 64,
     .context = 2048,
     .pooled = 1280,
     .sizes = 6,
     .size_dim = 256,
     .groups = 32,
+    .eps = 1e-5f,
+    .cos_first = true,
+    .sample = { 128, 128 },
 };
 
 const at_sdxl_unet_config at_sdxl_unet_refiner = {
     .levels = 4,
     .channels = { 384, 768, 1536, 1536 },
-    .depth = { 0, 4, 4, 0 },
+    .heads = { 6, 12, 24, 24 },
+    .layers = { 2, 2, 2, 2 },
+    .down = { { 0 }, { 4, 4 }, { 4, 4 }, { 0 } },
+    .up = { { 0 }, { 4, 4, 4 }, { 4, 4, 4 }, { 0 } },
+    .mid_resnets = 2,
     .mid_depth = 4,
-    .layers = 2,
+    .in = 4,
     .latent = 4,
-    .head_size = 64,
     .context = 1280,
     .pooled = 1280,
     .sizes = 5,
     .size_dim = 256,
     .groups = 32,
+    .eps = 1e-5f,
+    .cos_first = true,
+    .sample = { 128, 128 },
 };
 
 /* One block of a transformer: attention to itself, to the text, feed forward. */
@@ -46,7 +59,7 @@ typedef struct block {
 
 typedef struct transformer {
     at_affine norm, in, out;
-    int64_t channels;
+    int64_t channels, heads;
     int depth;
     block *blocks; /* (depth) */
 } transformer;
@@ -58,10 +71,10 @@ typedef struct layer {
     transformer attention; /* depth 0: none */
 } layer;
 
-enum { LAYERS_MAX = 4, SKIPS_MAX = AT_SDXL_LEVELS_MAX * LAYERS_MAX };
+enum { SKIPS_MAX = AT_SDXL_LEVELS_MAX * AT_SDXL_LAYERS_MAX, MID_MAX = 2 };
 
 typedef struct level {
-    layer layers[LAYERS_MAX];
+    layer layers[AT_SDXL_LAYERS_MAX];
     int n_layers;
     at_affine resample; /* no weight: the sizes stay */
 } level;
@@ -74,22 +87,22 @@ struct at_sdxl_unet {
     int64_t time_rows, keys_rows;
     at_affine time_all; /* (time_rows, 4C): all resnets' projections of the time */
     at_param *keys_all; /* (keys_rows, context): all blocks' keys and values of the text */
-    at_affine time1, time2, add1, add2;
+    at_affine time1, time2, guidance, add1, add2;
     at_affine conv_in, norm_out, conv_out;
     level down[AT_SDXL_LEVELS_MAX], up[AT_SDXL_LEVELS_MAX]; /* up[0] is the lowest resolution */
-    layer mid1, mid2; /* the attention between them is mid1's */
+    layer mid[MID_MAX]; /* the attention between them is the first's */
 };
 
 static const at_tensor none = { 0 };
 
 /* --- what there is, without parameters -------------------------------------------------------- */
 
-static void shape_layer(at_sdxl_unet *m, layer *l, at_resnet_size size, int depth)
+static void shape_layer(at_sdxl_unet *m, layer *l, at_resnet_size size, int64_t heads, int depth)
 {
     l->size = size;
     l->time = m->time_rows;
     m->time_rows += size.out;
-    l->attention = (transformer){ .channels = size.out, .depth = depth };
+    l->attention = (transformer){ .channels = size.out, .heads = heads, .depth = depth };
     if (!depth)
         return;
     l->attention.blocks = at_arena_alloc(m->arena, (size_t)depth * sizeof(block));
@@ -107,23 +120,25 @@ static void shape(at_sdxl_unet *m)
     int n = 0;
     skips[n++] = h;
     for (int i = 0; i < c->levels; i++) {
-        m->down[i].n_layers = c->layers;
-        for (int k = 0; k < c->layers; k++) {
+        m->down[i].n_layers = c->layers[i];
+        for (int k = 0; k < c->layers[i]; k++) {
             shape_layer(m, &m->down[i].layers[k], (at_resnet_size){ h, 0, c->channels[i] },
-                        c->depth[i]);
+                        c->heads[i], c->down[i][k]);
             skips[n++] = h = c->channels[i];
         }
         if (i + 1 < c->levels)
             skips[n++] = h;
     }
-    shape_layer(m, &m->mid1, (at_resnet_size){ h, 0, h }, c->mid_depth);
-    shape_layer(m, &m->mid2, (at_resnet_size){ h, 0, h }, 0);
+    for (int k = 0; k < c->mid_resnets; k++)
+        shape_layer(m, &m->mid[k], (at_resnet_size){ h, 0, h }, c->heads[c->levels - 1],
+                    k + 1 < c->mid_resnets ? c->mid_depth : 0);
     for (int i = 0; i < c->levels; i++) {
         const int from = c->levels - 1 - i;
-        m->up[i].n_layers = c->layers + 1;
-        for (int k = 0; k <= c->layers; k++) {
+        m->up[i].n_layers = c->layers[from] + 1;
+        for (int k = 0; k <= c->layers[from]; k++) {
             shape_layer(m, &m->up[i].layers[k],
-                        (at_resnet_size){ h, skips[--n], c->channels[from] }, c->depth[from]);
+                        (at_resnet_size){ h, skips[--n], c->channels[from] }, c->heads[from],
+                        c->up[i][k]);
             h = c->channels[from];
         }
     }
@@ -210,25 +225,43 @@ static void visit_embedding(at_sdxl_unet *m, const char *name, at_affine *first,
     at_naming_leave(&m->naming, mark);
 }
 
+/* What LCM adds to the sinusoid of the time. */
+static void visit_guidance(at_sdxl_unet *m)
+{
+    const at_sdxl_unet_config *c = &m->config;
+    const size_t mark = at_naming_enter(&m->naming, "time_embedding");
+    m->guidance =
+        at_name_linear(&m->naming, "cond_proj", c->channels[0], c->guidance, AT_WITHOUT_BIAS);
+    at_naming_leave(&m->naming, mark);
+}
+
+static void visit_mid(at_sdxl_unet *m)
+{
+    const size_t mark = at_naming_enter(&m->naming, "mid_block");
+    for (int k = 0; k < m->config.mid_resnets; k++) {
+        visit_resnet(m, &m->mid[k], k);
+        if (m->mid[k].attention.depth)
+            visit_transformer(m, &m->mid[k].attention, k);
+    }
+    at_naming_leave(&m->naming, mark);
+}
+
 static void visit(at_sdxl_unet *m)
 {
     const at_sdxl_unet_config *c = &m->config;
     at_naming *n = &m->naming;
     size_t mark;
     visit_embedding(m, "time_embedding", &m->time1, &m->time2, c->channels[0]);
+    if (c->guidance)
+        visit_guidance(m);
     visit_embedding(m, "add_embedding", &m->add1, &m->add2, c->pooled + c->sizes * c->size_dim);
-    m->conv_in = at_name_conv(n, "conv_in", c->channels[0], c->latent, 3);
+    m->conv_in = at_name_conv(n, "conv_in", c->channels[0], c->in, 3);
     for (int i = 0; i < c->levels; i++) {
         mark = at_naming_enter(n, "down_blocks.%d", i);
         visit_level(m, &m->down[i], "downsamplers.0.conv", i + 1 < c->levels);
         at_naming_leave(n, mark);
     }
-    mark = at_naming_enter(n, "mid_block");
-    visit_resnet(m, &m->mid1, 0);
-    if (c->mid_depth)
-        visit_transformer(m, &m->mid1.attention, 0);
-    visit_resnet(m, &m->mid2, 1);
-    at_naming_leave(n, mark);
+    visit_mid(m);
     for (int i = 0; i < c->levels; i++) {
         mark = at_naming_enter(n, "up_blocks.%d", i);
         visit_level(m, &m->up[i], "upsamplers.0.conv", i + 1 < c->levels);
@@ -240,23 +273,105 @@ static void visit(at_sdxl_unet *m)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static at_status check_config(const at_sdxl_unet_config *c, at_error *err)
+/* A number within bounds, for a sentence that begins with the key. */
+typedef struct bounded {
+    const char *key;
+    int64_t value, least, most;
+} bounded;
+
+static at_status check_bounds(const bounded *b, int n, at_error *err)
 {
-    if (c->levels < 1 || c->levels > AT_SDXL_LEVELS_MAX || c->layers < 1 || c->layers >= LAYERS_MAX)
+    for (int i = 0; i < n; i++)
+        if (b[i].value < b[i].least || b[i].value > b[i].most)
+            return at_fail(err, AT_UNSUPPORTED, "a UNet with %s %lld: expected %lld to %lld",
+                           b[i].key, (long long)b[i].value, (long long)b[i].least,
+                           (long long)b[i].most);
+    return AT_OK;
+}
+
+/* Sinusoids have as many cosines as sines. */
+static at_status check_sinusoid(const char *key, int64_t dim, float shift, at_error *err)
+{
+    if (dim % 2 || !((float)(dim / 2) > shift))
         return at_fail(err, AT_UNSUPPORTED,
-                       "a UNet of %d levels with %d layers each: expected 1 to %d, and 1 to %d",
-                       c->levels, c->layers, AT_SDXL_LEVELS_MAX, LAYERS_MAX - 1);
+                       "a UNet with %s %lld: expected an even number above twice freq_shift, %g",
+                       key, (long long)dim, (double)shift);
+    return AT_OK;
+}
+
+static int attentions(const int *depth, int layers)
+{
+    int n = 0;
+    for (int k = 0; k < layers; k++)
+        n += depth[k] > 0;
+    return n;
+}
+
+static at_status check_depths(const int *depth, int layers, at_error *err)
+{
+    for (int k = 0; k < layers; k++) {
+        const bounded b = { "transformer_layers_per_block", depth[k], 0, AT_SDXL_DEPTH_MAX };
+        AT_TRY(check_bounds(&b, 1, err));
+    }
+    return AT_OK;
+}
+
+/* Level 'i' and its way up; '*found' counts attentions. */
+static at_status check_level(const at_sdxl_unet_config *c, int i, int *found, at_error *err)
+{
+    const int *up = c->up[c->levels - 1 - i];
+    const bounded sizes[] = {
+        { "layers_per_block", c->layers[i], 1, AT_SDXL_LAYERS_MAX - 1 },
+        { "block_out_channels", c->channels[i], 1, AT_SDXL_WIDTH_MAX },
+    };
+    AT_TRY(check_bounds(sizes, (int)AT_COUNT(sizes), err));
+    AT_TRY(check_depths(c->down[i], c->layers[i], err));
+    AT_TRY(check_depths(up, c->layers[i] + 1, err));
+    if (c->channels[i] % c->groups)
+        return at_fail(err, AT_UNSUPPORTED,
+                       "a UNet with %lld channels (block_out_channels): they do not divide into "
+                       "%lld groups (norm_num_groups)",
+                       (long long)c->channels[i], (long long)c->groups);
+    const bool lowest = i + 1 == c->levels && c->mid_resnets == MID_MAX;
+    const int n = attentions(c->down[i], c->layers[i]) + attentions(up, c->layers[i] + 1) +
+                  (lowest && c->mid_depth > 0);
+    if (n && (c->heads[i] < 1 || c->channels[i] % c->heads[i]))
+        return at_fail(err, AT_UNSUPPORTED,
+                       "a UNet with %lld channels (block_out_channels): they do not divide into "
+                       "%lld heads (attention_head_dim)",
+                       (long long)c->channels[i], (long long)c->heads[i]);
+    *found += n;
+    return AT_OK;
+}
+
+at_status at_sdxl_unet_check(const at_sdxl_unet_config *c, at_error *err)
+{
+    int found = 0;
+    if (c->levels < 1 || c->levels > AT_SDXL_LEVELS_MAX)
+        return at_fail(err, AT_UNSUPPORTED,
+                       "a UNet of %d levels (block_out_channels): expected 1 to %d", c->levels,
+                       AT_SDXL_LEVELS_MAX);
+    const bounded sizes[] = {
+        { "norm_num_groups", c->groups, 1, AT_SDXL_WIDTH_MAX },
+        { "in_channels", c->in, 1, AT_SDXL_WIDTH_MAX },
+        { "out_channels", c->latent, 1, AT_SDXL_WIDTH_MAX },
+        { "cross_attention_dim", c->context, 1, AT_SDXL_WIDTH_MAX },
+        { "addition_time_embed_dim", c->size_dim, 2, AT_SDXL_WIDTH_MAX },
+        { "width of the pooled text", c->pooled, 1, AT_SDXL_WIDTH_MAX },
+        { "number of sizes", c->sizes, 1, AT_SDXL_SIZES_MAX },
+        { "time_cond_proj_dim", c->guidance, 0, AT_SDXL_WIDTH_MAX },
+        { "resnets in its middle", c->mid_resnets, 0, MID_MAX },
+        { "blocks in its middle", c->mid_depth, 0, AT_SDXL_DEPTH_MAX },
+    };
+    AT_TRY(check_bounds(sizes, (int)AT_COUNT(sizes), err));
+    if (!(c->eps > 0 && c->eps < 1))
+        return at_fail(err, AT_UNSUPPORTED, "a UNet with norm_eps %g: expected 0 < norm_eps < 1",
+                       (double)c->eps);
     for (int i = 0; i < c->levels; i++)
-        if (c->channels[i] % c->groups || c->channels[i] % c->head_size)
-            return at_fail(err, AT_UNSUPPORTED,
-                           "a UNet with %lld channels: they do not divide into %lld groups and "
-                           "heads of %lld",
-                           (long long)c->channels[i], (long long)c->groups,
-                           (long long)c->head_size);
-    int blocks = c->mid_depth;
-    for (int i = 0; i < c->levels; i++)
-        blocks += c->depth[i];
-    if (!blocks)
+        AT_TRY(check_level(c, i, &found, err));
+    AT_TRY(check_sinusoid("block_out_channels", c->channels[0], c->freq_shift, err));
+    AT_TRY(check_sinusoid("addition_time_embed_dim", c->size_dim, c->freq_shift, err));
+    if (!found)
         return at_fail(err, AT_UNSUPPORTED, "a UNet without attention: it would not read the text");
     return AT_OK;
 }
@@ -268,15 +383,14 @@ static void name_storages(at_sdxl_unet *m)
     at_naming *n = &m->naming;
     m->time_all.weight = at_name_storage(n, "time_emb_proj.weight", n->dtype, 2, time);
     m->time_all.bias = at_name_storage(n, "time_emb_proj.bias", n->dtype, 1, time);
-    if (m->keys_rows)
-        m->keys_all = at_name_storage(n, "attn2.to_kv.weight", n->dtype, 2, keys);
+    m->keys_all = at_name_storage(n, "attn2.to_kv.weight", n->dtype, 2, keys);
 }
 
 at_status at_sdxl_unet_new(at_sdxl_unet **out, at_params *store, const at_sdxl_unet_config *config,
                            at_dtype dtype, at_error *err)
 {
     *out = NULL;
-    at_status status = check_config(config, err);
+    at_status status = at_sdxl_unet_check(config, err);
     if (status != AT_OK)
         return status;
     at_sdxl_unet *m = calloc(1, sizeof *m);
@@ -326,11 +440,14 @@ int64_t at_sdxl_unet_text_columns(const at_sdxl_unet *m)
 
 /* --- once a picture --------------------------------------------------------------------------- */
 
-/* Cosines first; what comes after computes in the model's type. */
+/* What comes after computes in the model's type. */
 static at_tensor sinusoid(const at_sdxl_unet *m, at_graph *g, at_tensor t, int64_t dim)
 {
     return at_timestep_embedding(g, t,
-                                 (at_sinusoid){ .dim = dim, .cos_first = true, .dtype = m->dtype });
+                                 (at_sinusoid){ .dim = dim,
+                                                .shift = m->config.freq_shift,
+                                                .cos_first = m->config.cos_first,
+                                                .dtype = m->dtype });
 }
 
 at_sdxl_unet_text at_sdxl_unet_describe_text(const at_sdxl_unet *m, at_graph *g,
@@ -375,6 +492,8 @@ static at_tensor describe_times(builder *b)
     const at_sdxl_unet *m = b->m;
     at_graph_scope(b->g, "time");
     at_tensor h = sinusoid(m, b->g, b->io.time, m->config.channels[0]);
+    if (m->config.guidance)
+        h = at_layer_linear(b->g, b->io.guidance, &m->guidance, h, AT_ACT_NONE);
     h = at_layer_linear(b->g, h, &m->time1, none, AT_ACT_SILU);
     h = at_layer_linear(b->g, h, &m->time2, b->io.added, AT_ACT_SILU);
     return at_layer_linear(b->g, h, &m->time_all, none, AT_ACT_NONE);
@@ -388,7 +507,7 @@ static at_tensor describe_resnet(builder *b, const layer *l, at_tensor x, at_ten
                                .skip = skip,
                                .time = at_graph_slice_cols(b->g, b->times, l->time, l->size.out),
                                .groups = b->m->config.groups,
-                               .eps = 1e-5f,
+                               .eps = b->m->config.eps,
                            });
 }
 
@@ -397,25 +516,27 @@ static at_tensor linear(builder *b, at_tensor x, const at_affine *a, at_tensor r
     return at_layer_linear(b->g, x, a, residual, AT_ACT_NONE);
 }
 
-static at_tensor describe_self(builder *b, const block *l, at_tensor x, int64_t c)
+static at_tensor describe_self(builder *b, const block *l, at_tensor x, const transformer *t)
 {
+    const int64_t c = t->channels;
     at_tensor qkv = linear(b, at_layer_norm_affine(b->g, x, &l->norm1), &l->qkv, none);
     at_tensor o = at_attention(b->g, (at_attend){ .q = at_graph_slice_cols(b->g, qkv, 0, c),
                                                   .k = at_graph_slice_cols(b->g, qkv, c, c),
                                                   .v = at_graph_slice_cols(b->g, qkv, 2 * c, c),
-                                                  .heads = c / b->m->config.head_size });
+                                                  .heads = t->heads });
     return linear(b, o, &l->out1, x);
 }
 
-static at_tensor describe_cross(builder *b, const block *l, at_tensor x, int64_t c)
+static at_tensor describe_cross(builder *b, const block *l, at_tensor x, const transformer *t)
 {
+    const int64_t c = t->channels;
     at_tensor q = linear(b, at_layer_norm_affine(b->g, x, &l->norm2), &l->q, none);
     at_tensor keys = b->io.keys;
     at_tensor o =
         at_attention(b->g, (at_attend){ .q = q,
                                         .k = at_graph_slice_cols(b->g, keys, l->keys, c),
                                         .v = at_graph_slice_cols(b->g, keys, l->keys + c, c),
-                                        .heads = c / b->m->config.head_size });
+                                        .heads = t->heads });
     return linear(b, o, &l->out2, x);
 }
 
@@ -445,9 +566,9 @@ static at_tensor describe_transformer(builder *b, const transformer *t, at_tenso
     h = linear(b, at_layer_tokens(b->g, h), &t->in, none);
     for (int i = 0; i < t->depth; i++) {
         at_graph_scope(b->g, "%s.%d.self", where, i);
-        h = describe_self(b, &t->blocks[i], h, t->channels);
+        h = describe_self(b, &t->blocks[i], h, t);
         at_graph_scope(b->g, "%s.%d.text", where, i);
-        h = describe_cross(b, &t->blocks[i], h, t->channels);
+        h = describe_cross(b, &t->blocks[i], h, t);
         at_graph_scope(b->g, "%s.%d.feed", where, i);
         h = describe_feed(b, &t->blocks[i], h);
     }
@@ -513,15 +634,20 @@ static at_tensor describe_up(builder *b, at_tensor h, const at_tensor *skips, in
 
 static at_sdxl_unet_step inputs(const at_sdxl_unet *m, at_graph *g, at_sdxl_unet_size s)
 {
-    const int64_t latent[] = { s.batch, s.height, s.width, m->config.latent };
+    const at_sdxl_unet_config *c = &m->config;
+    const int64_t latent[] = { s.batch, s.height, s.width, c->in };
     const int64_t keys[] = { s.batch, s.tokens, m->keys_rows };
-    const int64_t added[] = { s.batch, 4 * m->config.channels[0] };
-    return (at_sdxl_unet_step){
+    const int64_t added[] = { s.batch, 4 * c->channels[0] };
+    const int64_t guidance[] = { s.batch, c->guidance };
+    at_sdxl_unet_step io = {
         .latent = at_graph_input(g, "latent", m->dtype, 4, latent),
         .time = at_graph_input(g, "time", AT_F32, 1, &s.batch),
         .keys = at_graph_input(g, "keys", m->dtype, 3, keys),
         .added = at_graph_input(g, "added", m->dtype, 2, added),
     };
+    if (c->guidance)
+        io.guidance = at_graph_input(g, "guidance", m->dtype, 2, guidance);
+    return io;
 }
 
 at_sdxl_unet_step at_sdxl_unet_describe_step(const at_sdxl_unet *m, at_graph *g,
@@ -529,15 +655,18 @@ at_sdxl_unet_step at_sdxl_unet_describe_step(const at_sdxl_unet *m, at_graph *g,
 {
     builder b = { .m = m, .g = g, .io = inputs(m, g, size) };
     at_tensor skips[SKIPS_MAX];
+    char where[32];
     b.times = describe_times(&b);
     at_graph_scope(g, "in");
     at_tensor h = at_layer_conv(g, b.io.latent, &m->conv_in, 1, none);
     const int n = describe_down(&b, &h, skips);
-    h = describe_layer(&b, &m->mid1, h, none, "mid.0");
-    h = describe_layer(&b, &m->mid2, h, none, "mid.1");
+    for (int k = 0; k < m->config.mid_resnets; k++) {
+        snprintf(where, sizeof where, "mid.%d", k);
+        h = describe_layer(&b, &m->mid[k], h, none, where);
+    }
     h = describe_up(&b, h, skips, n);
     at_graph_scope(g, "out");
-    h = group_norm(&b, &m->norm_out, h, 1e-5f, true);
+    h = group_norm(&b, &m->norm_out, h, m->config.eps, true);
     b.io.out = at_layer_conv(g, h, &m->conv_out, 1, none);
     at_graph_scope(g, "%s", "");
     at_graph_output(g, b.io.out, "out");

@@ -2,31 +2,38 @@
 
 #include <stdlib.h>
 
+#include "kernels/shape.h"
 #include "models/layers.h"
 
 const at_sdxl_vae_config at_sdxl_vae_base = {
+    .levels = 4,
     .channels = { 128, 256, 512, 512 },
     .layers = 2,
     .latent = 4,
     .groups = 32,
+    .attention = true,
+    .quant = true,
+    .post_quant = true,
+    .sample = 1024,
+    .scaling = 0.13025,
 };
 
-enum { LAYERS_MAX = 4, PIXEL = 3 };
+enum { PIXEL = 3 };
 
 typedef struct level {
-    at_resnet resnets[LAYERS_MAX];
+    at_resnet resnets[AT_SDXL_VAE_LAYERS_MAX];
     int n;
     at_affine resample; /* no weight: the sizes stay */
 } level;
 
 typedef struct middle {
     at_resnet resnet1, resnet2;
-    at_affine norm, qkv, out; /* attention of one head */
+    at_affine norm, qkv, out; /* attention of one head; without weights: none */
 } middle;
 
 typedef struct half {
     at_affine conv_in, norm_out, conv_out;
-    level levels[AT_SDXL_VAE_LEVELS];
+    level levels[AT_SDXL_VAE_LEVELS_MAX];
     middle mid;
 } half;
 
@@ -49,16 +56,22 @@ static at_resnet visit_resnet(at_naming *n, int index, int64_t in, int64_t out)
     return r;
 }
 
-static void visit_middle(at_naming *n, middle *mid, int64_t c)
+static void visit_attention(at_naming *n, middle *mid, int64_t c)
 {
     static const char *const qkv[] = { "to_q", "to_k", "to_v", NULL };
-    const size_t mark = at_naming_enter(n, "mid_block");
-    mid->resnet1 = visit_resnet(n, 0, c, c);
-    const size_t inner = at_naming_enter(n, "attentions.0");
+    const size_t mark = at_naming_enter(n, "attentions.0");
     mid->norm = at_name_norm(n, "group_norm", c);
     mid->qkv = at_name_linears(n, "to_qkv", qkv, c, c, AT_WITH_BIAS);
     mid->out = at_name_linear(n, "to_out.0", c, c, AT_WITH_BIAS);
-    at_naming_leave(n, inner);
+    at_naming_leave(n, mark);
+}
+
+static void visit_middle(at_naming *n, middle *mid, int64_t c, bool attention)
+{
+    const size_t mark = at_naming_enter(n, "mid_block");
+    mid->resnet1 = visit_resnet(n, 0, c, c);
+    if (attention)
+        visit_attention(n, mid, c);
     mid->resnet2 = visit_resnet(n, 1, c, c);
     at_naming_leave(n, mark);
 }
@@ -87,14 +100,14 @@ static void visit_encoder(at_sdxl_vae *m)
     const size_t mark = at_naming_enter(n, "encoder");
     int64_t from = c->channels[0];
     m->encoder.conv_in = at_name_conv(n, "conv_in", from, PIXEL, 3);
-    for (int i = 0; i < AT_SDXL_VAE_LEVELS; i++) {
+    for (int i = 0; i < c->levels; i++) {
         const size_t inner = at_naming_enter(n, "down_blocks.%d", i);
         visit_level(n, &m->encoder.levels[i], c->layers, from, c->channels[i],
-                    i + 1 < AT_SDXL_VAE_LEVELS ? "downsamplers.0.conv" : NULL);
+                    i + 1 < c->levels ? "downsamplers.0.conv" : NULL);
         from = c->channels[i];
         at_naming_leave(n, inner);
     }
-    visit_middle(n, &m->encoder.mid, from);
+    visit_middle(n, &m->encoder.mid, from, c->attention);
     visit_ends(n, &m->encoder, from, 2 * c->latent);
     at_naming_leave(n, mark);
 }
@@ -104,14 +117,14 @@ static void visit_decoder(at_sdxl_vae *m)
     const at_sdxl_vae_config *c = &m->config;
     at_naming *n = &m->naming;
     const size_t mark = at_naming_enter(n, "decoder");
-    int64_t from = c->channels[AT_SDXL_VAE_LEVELS - 1];
+    int64_t from = c->channels[c->levels - 1];
     m->decoder.conv_in = at_name_conv(n, "conv_in", from, c->latent, 3);
-    visit_middle(n, &m->decoder.mid, from);
-    for (int i = 0; i < AT_SDXL_VAE_LEVELS; i++) {
-        const int64_t to = c->channels[AT_SDXL_VAE_LEVELS - 1 - i];
+    visit_middle(n, &m->decoder.mid, from, c->attention);
+    for (int i = 0; i < c->levels; i++) {
+        const int64_t to = c->channels[c->levels - 1 - i];
         const size_t inner = at_naming_enter(n, "up_blocks.%d", i);
         visit_level(n, &m->decoder.levels[i], c->layers + 1, from, to,
-                    i + 1 < AT_SDXL_VAE_LEVELS ? "upsamplers.0.conv" : NULL);
+                    i + 1 < c->levels ? "upsamplers.0.conv" : NULL);
         from = to;
         at_naming_leave(n, inner);
     }
@@ -123,20 +136,53 @@ static void visit(at_sdxl_vae *m)
 {
     const int64_t z = m->config.latent;
     visit_encoder(m);
-    m->quant = at_name_conv(&m->naming, "quant_conv", 2 * z, 2 * z, 1);
-    m->post_quant = at_name_conv(&m->naming, "post_quant_conv", z, z, 1);
+    if (m->config.quant)
+        m->quant = at_name_conv(&m->naming, "quant_conv", 2 * z, 2 * z, 1);
+    if (m->config.post_quant)
+        m->post_quant = at_name_conv(&m->naming, "post_quant_conv", z, z, 1);
     visit_decoder(m);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static at_status check_bounds(const char *key, int64_t value, int64_t most, at_error *err)
+{
+    if (value < 1 || value > most)
+        return at_fail(err, AT_UNSUPPORTED, "a VAE with %s %lld: expected 1 to %lld", key,
+                       (long long)value, (long long)most);
+    return AT_OK;
+}
+
+at_status at_sdxl_vae_check(const at_sdxl_vae_config *c, at_error *err)
+{
+    if (c->levels < 1 || c->levels > AT_SDXL_VAE_LEVELS_MAX)
+        return at_fail(err, AT_UNSUPPORTED,
+                       "a VAE of %d levels (block_out_channels): expected 1 to %d", c->levels,
+                       AT_SDXL_VAE_LEVELS_MAX);
+    AT_TRY(check_bounds("layers_per_block", c->layers, AT_SDXL_VAE_LAYERS_MAX - 1, err));
+    AT_TRY(check_bounds("latent_channels", c->latent, AT_SDXL_VAE_LATENT_MAX, err));
+    AT_TRY(check_bounds("norm_num_groups", c->groups, AT_SDXL_VAE_WIDTH_MAX, err));
+    for (int i = 0; i < c->levels; i++) {
+        AT_TRY(check_bounds("block_out_channels", c->channels[i], AT_SDXL_VAE_WIDTH_MAX, err));
+        if (c->channels[i] % c->groups)
+            return at_fail(err, AT_UNSUPPORTED,
+                           "a VAE with %lld channels (block_out_channels): they do not divide "
+                           "into %lld groups (norm_num_groups)",
+                           (long long)c->channels[i], (long long)c->groups);
+    }
+    return AT_OK;
+}
+
+int64_t at_sdxl_vae_shrinks(const at_sdxl_vae_config *config)
+{
+    return (int64_t)1 << (config->levels - 1);
+}
+
 at_status at_sdxl_vae_new(at_sdxl_vae **out, at_params *store, const at_sdxl_vae_config *config,
                           at_dtype dtype, at_error *err)
 {
     *out = NULL;
-    if (config->layers < 1 || config->layers >= LAYERS_MAX)
-        return at_fail(err, AT_UNSUPPORTED, "a VAE with %d layers a level: expected 1 to %d",
-                       config->layers, LAYERS_MAX - 1);
+    AT_TRY(at_sdxl_vae_check(config, err));
     at_sdxl_vae *m = calloc(1, sizeof *m);
     if (!m)
         return at_fail(err, AT_NO_MEMORY, "no memory for the description of a VAE");
@@ -209,7 +255,8 @@ static at_tensor describe_middle(const at_sdxl_vae *m, at_graph *g, const middle
     at_graph_scope(g, "mid.resnet");
     h = describe_resnet(m, g, &mid->resnet1, h);
     at_graph_scope(g, "mid.attention");
-    h = describe_attention(m, g, mid, h);
+    if (m->config.attention)
+        h = describe_attention(m, g, mid, h);
     at_graph_scope(g, "mid.resnet");
     return describe_resnet(m, g, &mid->resnet2, h);
 }
@@ -228,10 +275,12 @@ at_sdxl_vae_io at_sdxl_vae_describe_decoder(const at_sdxl_vae *m, at_graph *g, i
     const half *d = &m->decoder;
     at_sdxl_vae_io io = { .in = at_graph_input(g, "latent", m->naming.dtype, 4, size) };
     at_graph_scope(g, "in");
-    at_tensor h = at_layer_conv(g, io.in, &m->post_quant, 1, none);
+    at_tensor h = io.in;
+    if (m->config.post_quant)
+        h = at_layer_conv(g, h, &m->post_quant, 1, none);
     h = at_layer_conv(g, h, &d->conv_in, 1, none);
     h = describe_middle(m, g, &d->mid, h);
-    for (int i = 0; i < AT_SDXL_VAE_LEVELS; i++) {
+    for (int i = 0; i < m->config.levels; i++) {
         at_graph_scope(g, "up.%d", i);
         for (int k = 0; k < d->levels[i].n; k++)
             h = describe_resnet(m, g, &d->levels[i].resnets[k], h);
@@ -263,13 +312,13 @@ at_sdxl_vae_io at_sdxl_vae_describe_encoder(const at_sdxl_vae *m, at_graph *g, i
 {
     const int64_t size[] = { batch, height, width, PIXEL };
     const half *e = &m->encoder;
-    AT_ASSERT(height % AT_SDXL_VAE_SHRINKS == 0 && width % AT_SDXL_VAE_SHRINKS == 0,
-              "a picture of %lld x %lld: sides must be divisible by %d", (long long)width,
-              (long long)height, AT_SDXL_VAE_SHRINKS);
+    const int64_t least = at_sdxl_vae_shrinks(&m->config);
+    AT_ASSERT(height >= least && width >= least, "a picture of %lld x %lld: expected sides of %lld",
+              (long long)width, (long long)height, (long long)least);
     at_sdxl_vae_io io = { .in = at_graph_input(g, "picture", m->naming.dtype, 4, size) };
     at_graph_scope(g, "in");
     at_tensor h = at_layer_conv(g, io.in, &e->conv_in, 1, none);
-    for (int i = 0; i < AT_SDXL_VAE_LEVELS; i++) {
+    for (int i = 0; i < m->config.levels; i++) {
         at_graph_scope(g, "down.%d", i);
         for (int k = 0; k < e->levels[i].n; k++)
             h = describe_resnet(m, g, &e->levels[i].resnets[k], h);
@@ -280,7 +329,7 @@ at_sdxl_vae_io at_sdxl_vae_describe_encoder(const at_sdxl_vae *m, at_graph *g, i
     }
     h = describe_middle(m, g, &e->mid, h);
     h = describe_end(m, g, e, h);
-    io.out = at_layer_conv(g, h, &m->quant, 1, none);
+    io.out = m->config.quant ? at_layer_conv(g, h, &m->quant, 1, none) : h;
     at_graph_output(g, io.out, "moments");
     at_graph_scope(g, "%s", "");
     return io;

@@ -560,7 +560,9 @@ static void wrong_configurations(void **state)
     assert_int_not_equal(at_sdxl_unet_new(&b.unet, b.store, &c, AT_F32, &err), AT_OK);
     assert_true(strstr(err.text, "65 channels") && !b.unet);
     c = sdxl_tiny_unet;
-    c.depth[1] = c.depth[2] = c.mid_depth = 0;
+    memset(c.down, 0, sizeof c.down);
+    memset(c.up, 0, sizeof c.up);
+    c.mid_depth = 0;
     assert_int_not_equal(at_sdxl_unet_new(&b.unet, b.store, &c, AT_F32, &err), AT_OK);
     assert_true(strstr(err.text, "attention") && !b.unet);
     assert_int_equal(at_params_count(b.store), 0);

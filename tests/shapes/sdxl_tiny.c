@@ -7,23 +7,33 @@
 const at_sdxl_unet_config sdxl_tiny_unet = {
     .levels = 3,
     .channels = { 32, 64, 128 },
-    .depth = { 0, 1, 2 },
+    .heads = { 2, 4, 8 },
+    .layers = { 2, 2, 2 },
+    .down = { { 0 }, { 1, 1 }, { 2, 2 } },
+    .up = { { 2, 2, 2 }, { 1, 1, 1 }, { 0 } },
+    .mid_resnets = 2,
     .mid_depth = 2,
-    .layers = 2,
+    .in = 4,
     .latent = 4,
-    .head_size = 16,
     .context = 48,
     .pooled = 24,
     .sizes = 6,
     .size_dim = 8,
     .groups = 32,
+    .eps = 1e-5f,
+    .cos_first = true,
 };
 
 const at_sdxl_vae_config sdxl_tiny_vae = {
+    .levels = 4,
     .channels = { 32, 32, 64, 64 },
     .layers = 2,
     .latent = 4,
     .groups = 32,
+    .attention = true,
+    .quant = true,
+    .post_quant = true,
+    .scaling = 0.13025,
 };
 
 /* FNV-1a */
