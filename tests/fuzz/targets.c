@@ -18,6 +18,7 @@
 #include "engine/tuning.h"
 #include "models/clip_text.h"
 #include "models/clip_tokenizer.h"
+#include "models/sdxl_config.h"
 #include "runtime/exif.h"
 #include "runtime/picture.h"
 #include "runtime/sampler.h"
@@ -246,6 +247,20 @@ at_status at_fuzz_encoder(const unsigned char *data, size_t bytes, at_error *err
     status = at_clip_text_ends(&config, &end, ids, 1, AT_COUNT(ids), err);
     AT_ASSERT(status != AT_OK || (end >= 0 && end < (int32_t)AT_COUNT(ids)), "row %d", (int)end);
     return status;
+}
+
+/* A VAE's config, or a UNet's for a pooled text of one of the widths that its seeds have. */
+at_status at_fuzz_config(const unsigned char *data, size_t bytes, at_error *err)
+{
+    static const int64_t pooled[] = { 10, 12, 14, 16, 1280 };
+    at_sdxl_vae_config vae;
+    at_sdxl_unet_config unet;
+    at_error inner = { 0 };
+    const char *json = (const char *)data;
+    at_status status = at_sdxl_vae_config_read(&vae, json, bytes, &inner);
+    for (size_t i = 0; i < AT_COUNT(pooled) && status != AT_OK; i++)
+        status = at_sdxl_unet_config_read(&unet, json, bytes, pooled[i], &inner);
+    return status == AT_OK ? status : at_fail(err, status, "%s", inner.text);
 }
 
 static uint32_t big_u32(const unsigned char *p)

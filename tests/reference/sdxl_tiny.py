@@ -179,8 +179,13 @@ def encoder():
     return conv(conv(h, "encoder.conv_out", 8), "quant_conv", 8, 1)
 
 
-for model in (unet, decoder, encoder):
-    out = model().permute(0, 2, 3, 1).flatten().tolist()
-    print(model.__name__, len(out))
-    for at in range(0, len(out), 10):
-        print(*(f"{value:.7g}" for value in out[at : at + 10]))
+def show(name, values):
+    """A name, how many values there are, and the values."""
+    print(name, len(values))
+    for at in range(0, len(values), 10):
+        print(*(f"{value:.7g}" for value in values[at : at + 10]))
+
+
+if __name__ == "__main__":
+    for model in (unet, decoder, encoder):
+        show(model.__name__, model().permute(0, 2, 3, 1).flatten().tolist())
