@@ -17,9 +17,10 @@ enum {
 };
 
 typedef enum at_prompt_syntax {
-    AT_PROMPT_LITERAL,
-    AT_PROMPT_A1111,
-    AT_PROMPT_COMFY,
+#define AT_PROMPT_SYNTAX(NAME, name, read, about) AT_PROMPT_##NAME,
+#include "runtime/prompt_syntaxes.def"
+#undef AT_PROMPT_SYNTAX
+    AT_PROMPT_SYNTAXES
 } at_prompt_syntax;
 /* An unknown name is refused with those that there are. */
 AT_API at_status at_prompt_syntax_named(at_prompt_syntax *out, const char *name, at_error *err);
