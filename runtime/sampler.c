@@ -13,8 +13,8 @@
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-#define AT_SAMPLER(NAME, name, scheduler, options, about) \
-    { name, about, AT_SCHEDULER_##scheduler, options },
+#define AT_SAMPLER(NAME, name, a1111, scheduler, options, about) \
+    { name, a1111, about, AT_SCHEDULER_##scheduler, options },
 static const at_sampler_info samplers[] = {
 #include "runtime/samplers.def"
 };

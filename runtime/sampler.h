@@ -33,14 +33,14 @@
 enum { AT_SAMPLER_KARRAS = 1, AT_SAMPLER_SDE = 2 };
 
 typedef enum at_sampler {
-#define AT_SAMPLER(NAME, name, scheduler, options, about) AT_SAMPLER_IS_##NAME,
+#define AT_SAMPLER(NAME, name, a1111, scheduler, options, about) AT_SAMPLER_IS_##NAME,
 #include "runtime/samplers.def"
 #undef AT_SAMPLER
     AT_SAMPLER_COUNT
 } at_sampler;
 
 typedef struct at_sampler_info {
-    const char *name, *about;
+    const char *name, *a1111, *about;
     at_scheduler scheduler;
     int options;
 } at_sampler_info;

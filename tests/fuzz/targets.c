@@ -20,6 +20,7 @@
 #include "models/clip_tokenizer.h"
 #include "models/sdxl_config.h"
 #include "runtime/exif.h"
+#include "runtime/parameters.h"
 #include "runtime/picture.h"
 #include "runtime/sampler.h"
 #include "tests/fuzz/fuzz.h"
@@ -344,4 +345,53 @@ at_status at_fuzz_prompt(const unsigned char *data, size_t bytes, at_error *err)
     status = encode(t, (const char *)data, bytes, err);
     at_clip_tokenizer_free(t);
     return status;
+}
+
+/* --- recipes ---------------------------------------------------------------------------------- */
+
+/* The request that a recipe holds, as a recipe again; adapters, which are files, aside. */
+static char *write_again(at_recipe *r)
+{
+    char *json = NULL;
+    at_error err;
+    r->request.n_loras = 0;
+    if (at_recipe_write(&json, NULL, &r->request, &r->facts, &err) != AT_OK)
+        return NULL; /* longer than the limit: the writer escapes more */
+    return json;
+}
+
+/* What was accepted means the same when it was written and read again. */
+at_status at_fuzz_recipe(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_recipe r, again;
+    at_status status = at_recipe_read(&r, (const char *)data, bytes, err);
+    if (status != AT_OK)
+        return status;
+    char *first = write_again(&r), *second = NULL;
+    at_recipe_free(&r);
+    if (first) {
+        status = at_recipe_read(&again, first, strlen(first), err);
+        AT_ASSERT(status == AT_OK, "%s", err->text);
+        second = write_again(&again);
+        AT_ASSERT(second && !strcmp(first, second), "%s is not %s", first, second);
+        at_recipe_free(&again);
+    }
+    free(first);
+    free(second);
+    return AT_OK;
+}
+
+at_status at_fuzz_parameters(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_parameters p;
+    size_t all = 0;
+    at_status status = at_parameters_read(&p, (const char *)data, bytes, err);
+    if (status != AT_OK)
+        return status;
+    for (int i = 0; i < p.count; i++)
+        all += strlen(p.items[i].name) + strlen(p.items[i].value);
+    all += strlen(p.prompt) + (p.negative ? strlen(p.negative) : 0);
+    AT_ASSERT(all <= bytes, "%zu bytes of %zu", all, bytes);
+    at_parameters_free(&p);
+    return AT_OK;
 }
