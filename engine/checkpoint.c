@@ -107,6 +107,19 @@ const void *at_checkpoint_data(at_checkpoint *c, int i, at_error *err)
     return c->map.data + c->extents[c->list.text_count + i].offset;
 }
 
+uint64_t at_checkpoint_sum_of(const at_checkpoint *c, int i)
+{
+    AT_ASSERT(i >= 0 && i < c->list.count, "tensor %d of %d", i, c->list.count);
+    return c->extents[c->list.text_count + i].sum;
+}
+
+void at_checkpoint_rest(const at_checkpoint *c, int i)
+{
+    AT_ASSERT(i >= 0 && i < c->list.count, "tensor %d of %d", i, c->list.count);
+    const at_extent *e = &c->extents[c->list.text_count + i];
+    at_checkpoint_leave(c, e->offset, (size_t)e->bytes);
+}
+
 at_status at_checkpoint_check(at_checkpoint *c, int threads, const at_progress *progress,
                               at_error *err)
 {

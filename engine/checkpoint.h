@@ -44,6 +44,11 @@ AT_API const at_tensors *at_checkpoint_list(const at_checkpoint *c);
  * has been found whole, that is remembered in the trust folder: for this very file, by its number,
  * size, times and header. A folder that cannot be written costs the checks, nothing else. */
 AT_API const void *at_checkpoint_data(at_checkpoint *c, int i, at_error *err);
+/* Its checksum, as the file has it: equal bytes have equal ones. */
+AT_API uint64_t at_checkpoint_sum_of(const at_checkpoint *c, int i);
+/* Gives back the memory that the bytes of tensor i take, as good as it goes; whoever reads them
+ * again finds them in the system's cache. */
+AT_API void at_checkpoint_rest(const at_checkpoint *c, int i);
 /* Compares what is not yet compared, on 'threads' threads (0: one per core). */
 AT_API at_status at_checkpoint_check(at_checkpoint *c, int threads, const at_progress *progress,
                                      at_error *err);

@@ -21,6 +21,8 @@ struct at_params {
     form *forms;
     int n_forms, forms_capacity;
     size_t bytes, form_bytes;
+    at_params_offer *offer;
+    void *offer_context;
 };
 
 at_params *at_params_new(at_device *device)
@@ -38,7 +40,7 @@ void at_params_free(at_params *store)
         return;
     for (int i = 0; i < store->n_forms; i++)
         at_device_free(store->device, store->forms[i].data, store->forms[i].bytes);
-    for (int i = 0; i < store->count; i++)
+    for (int i = 0; i < store->count && store->device; i++)
         if (store->params[i]->storage == store->params[i] && !store->params[i]->lent)
             at_device_free(store->device, store->params[i]->view.data,
                            at_view_bytes(&store->params[i]->view));
@@ -85,13 +87,23 @@ static at_param *append(at_params *store, const char *name, at_view view)
     return p;
 }
 
+void at_params_accept(at_params *store, at_params_offer *offer, void *context)
+{
+    store->offer = offer;
+    store->offer_context = context;
+}
+
 at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int rank,
                         const int64_t *size, at_error *err)
 {
+    const void *lent = store->offer ? store->offer(store->offer_context, store->count) : NULL;
+    if (lent)
+        return at_params_lend(store, name, dtype, rank, size, lent);
     at_view view = at_view_of(dtype, rank, size);
     size_t bytes = at_view_bytes(&view);
-    view.data = at_device_alloc_zeroed(store->device, bytes);
-    if (!view.data) {
+    if (store->device)
+        view.data = at_device_alloc_zeroed(store->device, bytes);
+    if (store->device && !view.data) {
         at_fail(err, AT_NO_MEMORY, "no memory for parameter %s: %zu bytes", name, bytes);
         return NULL;
     }
@@ -122,9 +134,11 @@ at_param *at_params_slice(at_params *store, const char *name, at_param *storage,
     view.size[0] = n;
     if (view.rank == 1)
         view.pitch = n;
-    view.data = (char *)view.data + row * (size_t)first;
+    if (view.data)
+        view.data = (char *)view.data + row * (size_t)first;
     at_param *p = append(store, name, view);
     p->storage = storage->storage;
+    p->offset = storage->offset + row * (size_t)first;
     return p;
 }
 

@@ -16,6 +16,7 @@ typedef struct at_param {
     const char *name;
     at_view view;             /* its memory is on the store's device */
     struct at_param *storage; /* the parameter this one is a slice of; itself otherwise */
+    size_t offset;            /* of a slice: bytes from its storage's first */
     uint64_t version;         /* of a storage: counts changes of any slice; at_param_version() */
     bool trainable;
     bool lent;                     /* of a storage: its memory is somebody else's and only read */
@@ -24,12 +25,19 @@ typedef struct at_param {
     int32_t index; /* order in the store */
 } at_param;
 
+/* Without a device parameters are only described: they have names and sizes, and no memory. */
 at_params *at_params_new(at_device *device);
 void at_params_free(at_params *store);
 at_device *at_params_device(at_params *store);
 int at_params_count(const at_params *store);
 at_param *at_params_at(at_params *store, int i);
 at_param *at_params_named(at_params *store, const char *name);
+
+/* Where the bytes of the parameter that will be number 'index' lie already, as at_params_lend()
+ * wants them; NULL: nowhere. */
+typedef const void *at_params_offer(void *context, int index);
+/* From now on at_params_add() takes what is offered before it asks for memory. */
+void at_params_accept(at_params *store, at_params_offer *offer, void *context);
 
 /* Adds a parameter with memory of its own, zeroed. NULL (and err) when there is no memory. */
 at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int rank,

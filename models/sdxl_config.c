@@ -471,14 +471,20 @@ static at_status set_middle(at_sdxl_unet_config *c, const unet_file *f, at_error
                       &f->depth.of[f->depth.count ? c->levels - 1 : 0], 1, err);
 }
 
+static at_status check_added(const unet_file *f, at_error *err)
+{
+    if (f->size_dim && f->added)
+        return AT_OK;
+    return at_fail(err, AT_UNSUPPORTED, "unet config: %s: null is not supported",
+                   f->size_dim ? "projection_class_embeddings_input_dim"
+                               : "addition_time_embed_dim");
+}
+
 /* The width that is added to the time: the pooled text and a sinusoid of every size. */
 static at_status set_added(at_sdxl_unet_config *c, const unet_file *f, int64_t pooled,
                            at_error *err)
 {
-    if (!f->size_dim || !f->added)
-        return at_fail(err, AT_UNSUPPORTED, "unet config: %s: null is not supported",
-                       f->size_dim ? "projection_class_embeddings_input_dim"
-                                   : "addition_time_embed_dim");
+    AT_TRY(check_added(f, err));
     const int64_t rest = f->added - pooled;
     if (rest < f->size_dim || rest % f->size_dim)
         return at_fail(err, AT_UNSUPPORTED,
@@ -518,6 +524,21 @@ at_status at_sdxl_unet_config_read(at_sdxl_unet_config *out, const char *json, s
     AT_TRY(set_added(&c, &f, pooled, err));
     AT_TRY(at_sdxl_unet_check(&c, err));
     *out = c;
+    return AT_OK;
+}
+
+at_status at_sdxl_unet_config_pooled(int64_t *out, const char *json, size_t bytes, int64_t sizes,
+                                     at_error *err)
+{
+    unet_file f = { 0 };
+    AT_TRY(read_file(&unet_table, &f, json, bytes, err));
+    AT_TRY(check_added(&f, err));
+    *out = f.added - sizes * f.size_dim;
+    if (*out < 1)
+        return at_fail(err, AT_UNSUPPORTED,
+                       "unet config: projection_class_embeddings_input_dim is %lld: expected more "
+                       "than %lld numbers of addition_time_embed_dim, %lld",
+                       (long long)f.added, (long long)sizes, (long long)f.size_dim);
     return AT_OK;
 }
 

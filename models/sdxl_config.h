@@ -18,6 +18,9 @@ enum { AT_SDXL_CONFIG_BYTES_MAX = 1 << 20 };
  * sizes: 'pooled' is the former, the second text encoder's projection_dim. */
 AT_API at_status at_sdxl_unet_config_read(at_sdxl_unet_config *out, const char *json, size_t bytes,
                                           int64_t pooled, at_error *err);
+/* That width where the encoder is not at hand: what 'sizes' numbers leave of the sum. */
+AT_API at_status at_sdxl_unet_config_pooled(int64_t *out, const char *json, size_t bytes,
+                                            int64_t sizes, at_error *err);
 /* Of an AutoencoderKL. */
 AT_API at_status at_sdxl_vae_config_read(at_sdxl_vae_config *out, const char *json, size_t bytes,
                                          at_error *err);

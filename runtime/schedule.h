@@ -13,6 +13,7 @@
 #define AT_RUNTIME_SCHEDULE_H
 
 #include "kernels/base.h"
+#include "models/sdxl_scheduler.h"
 
 enum {
     AT_SCHEDULE_STEPS_MAX = 1000,
@@ -81,13 +82,7 @@ typedef struct at_schedule_config {
 } at_schedule_config;
 
 /* SDXL base's scheduler_config, for models in single files, which have none. */
-#define AT_SCHEDULE_SDXL                                                                    \
-    "{\"beta_start\": 0.00085, \"beta_end\": 0.012, \"beta_schedule\": \"scaled_linear\", " \
-    "\"clip_sample\": false, \"interpolation_type\": \"linear\", "                          \
-    "\"num_train_timesteps\": 1000, \"prediction_type\": \"epsilon\", "                     \
-    "\"sample_max_value\": 1.0, \"set_alpha_to_one\": false, \"skip_prk_steps\": true, "    \
-    "\"steps_offset\": 1, \"timestep_spacing\": \"leading\", \"trained_betas\": null, "     \
-    "\"use_karras_sigmas\": false}"
+#define AT_SCHEDULE_SDXL AT_SDXL_SCHEDULER
 
 /* The class of diffusers. */
 AT_API const char *at_scheduler_class(at_scheduler scheduler);
