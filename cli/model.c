@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/model_run.h"
 #include "cli/progress.h"
 #include "cli/weights.h"
 #include "engine/checkpoint.h"
@@ -281,6 +282,7 @@ static const at_action actions[] = {
     { "export", run_export, "a checkpoint's tensors as safetensors" },
     { "verify", run_verify, "every byte of a checkpoint against its checksums" },
     { "show", run_show, "what a file of weights holds" },
+    { "run", at_model_run, "a part of a model by itself" },
 };
 
 int at_command_model(int argc, char **argv)

@@ -76,6 +76,10 @@ AT_API at_status at_plan_profile(at_plan *plan, at_error *err);
 /* Of the last profile, zeros before it. */
 AT_API at_plan_times at_plan_timing(const at_plan *plan);
 
+/* After a run whose outputs are not all finite: runs once more, node by node, up to the first that
+ * makes such a number; 'node' is it, or -1 when none does. */
+AT_API at_status at_plan_find_infinite(at_plan *plan, int *node, at_error *err);
+
 AT_API int at_plan_nodes(const at_plan *plan);
 AT_API at_node_info at_plan_node(const at_plan *plan, int i);
 at_device *at_plan_device(const at_plan *plan);

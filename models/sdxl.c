@@ -327,9 +327,10 @@ static at_status check_fit(const at_sdxl *m, at_error *err)
 
 static void find_scheduler(at_sdxl *m)
 {
+    static const char base[] = AT_SDXL_SCHEDULER("epsilon", "false");
     const at_text *t = text_of(m, "scheduler", "scheduler_config.json");
-    m->about.scheduler = t ? t->data : AT_SDXL_SCHEDULER;
-    m->about.scheduler_bytes = t ? t->bytes : strlen(AT_SDXL_SCHEDULER);
+    m->about.scheduler = t ? t->data : base;
+    m->about.scheduler_bytes = t ? t->bytes : sizeof base - 1;
 }
 
 /* --- tokenizers ------------------------------------------------------------------------------- */
@@ -431,6 +432,11 @@ void at_sdxl_close(at_sdxl *m)
     at_checkpoint_close(m->file);
     free(m->path);
     free(m);
+}
+
+at_device *at_sdxl_device(const at_sdxl *m)
+{
+    return m->device;
 }
 
 const at_sdxl_about *at_sdxl_about_of(const at_sdxl *m)

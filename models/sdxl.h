@@ -48,6 +48,7 @@ typedef struct at_sdxl at_sdxl;
 AT_API at_status at_sdxl_open(at_sdxl **out, const char *path, at_device *device,
                               const char *trust_folder, at_error *err);
 AT_API void at_sdxl_close(at_sdxl *m);
+AT_API at_device *at_sdxl_device(const at_sdxl *m);
 AT_API const at_sdxl_about *at_sdxl_about_of(const at_sdxl *m);
 /* 0 and 1. NULL: the encoder is not there. */
 AT_API const at_clip_tokenizer *at_sdxl_tokenizer(const at_sdxl *m, int i);

@@ -81,8 +81,8 @@ typedef struct at_schedule_config {
     float trained_betas[AT_SCHEDULE_TRAIN_STEPS_MAX];
 } at_schedule_config;
 
-/* SDXL base's scheduler_config, for models in single files, which have none. */
-#define AT_SCHEDULE_SDXL AT_SDXL_SCHEDULER
+/* SDXL base's scheduler_config, for models that come without one. */
+#define AT_SCHEDULE_SDXL AT_SDXL_SCHEDULER("epsilon", "false")
 
 /* The class of diffusers. */
 AT_API const char *at_scheduler_class(at_scheduler scheduler);
