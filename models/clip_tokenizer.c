@@ -16,6 +16,7 @@ typedef struct run {
     at_clip_ids *out;
     at_bpe_word word;
     uint32_t *points, *normal, *spare; /* normal and spare have the room that composing needs */
+    int32_t without;                   /* a token that is not looked for, or -1 */
     at_error *err;
 } run;
 
@@ -127,6 +128,7 @@ typedef struct cutting {
     const uint32_t *points;
     size_t count, at; /* what is before 'at' has been handed out */
     size_t look_from;
+    int32_t without;
     const at_clip_added *waiting;
 } cutting;
 
@@ -136,9 +138,9 @@ typedef struct piece {
     const at_clip_added *token; /* or NULL: text */
 } piece;
 
-/* The longest token at p. */
+/* The longest token at p that is not 'without'. */
 static const at_clip_added *longest_at(const at_clip_added_list *list, const uint32_t *p,
-                                       size_t left)
+                                       size_t left, int32_t without)
 {
     const at_clip_added *best = NULL;
     if (!(list->first_points >> (*p % 64) & 1))
@@ -146,7 +148,7 @@ static const at_clip_added *longest_at(const at_clip_added_list *list, const uin
     for (size_t i = 0; i < list->count; i++) {
         const at_clip_added *a = &list->items[i];
         if (*a->points == *p && a->count <= left && (!best || a->count > best->count) &&
-            !memcmp(a->points, p, a->count * sizeof *p))
+            a->id != without && !memcmp(a->points, p, a->count * sizeof *p))
             best = a;
     }
     return best;
@@ -157,7 +159,7 @@ static const at_clip_added *find_token(cutting *c, size_t *from, size_t *to)
 {
     const at_clip_added *a = NULL;
     size_t i = c->look_from;
-    while (i < c->count && !(a = longest_at(c->list, c->points + i, c->count - i)))
+    while (i < c->count && !(a = longest_at(c->list, c->points + i, c->count - i, c->without)))
         i++;
     if (!a)
         return NULL;
@@ -212,7 +214,9 @@ static size_t normalize(uint32_t *normal, uint32_t *spare, const uint32_t *point
 static at_status take_text(run *r, const uint32_t *points, size_t count)
 {
     size_t n = normalize(r->normal, r->spare, points, count);
-    cutting c = { .list = &r->t->normalized, .points = r->spare, .count = n };
+    cutting c = {
+        .list = &r->t->normalized, .points = r->spare, .count = n, .without = r->without
+    };
     at_status status = AT_OK;
     for (piece p; status == AT_OK && next_piece(&c, &p);)
         status = p.token ? put_id(r, p.token->id) : take_words(r, p.points, p.count);
@@ -232,7 +236,7 @@ static at_status take_all(run *r, const char *text, size_t bytes)
         r->spare = at_arena_try(arena, room);
         status = r->normal && r->spare ? AT_OK : AT_NO_MEMORY;
     }
-    cutting c = { .list = &r->t->raw, .points = r->points, .count = count };
+    cutting c = { .list = &r->t->raw, .points = r->points, .count = count, .without = r->without };
     for (piece p; status == AT_OK && next_piece(&c, &p);)
         status = p.token ? put_id(r, p.token->id) : take_text(r, p.points, p.count);
     at_arena_free(arena);
@@ -241,10 +245,10 @@ static at_status take_all(run *r, const char *text, size_t bytes)
     return status;
 }
 
-at_status at_clip_tokenizer_ids(const at_clip_tokenizer *t, at_clip_ids *out, const char *text,
-                                size_t bytes, at_error *err)
+static at_status take(const at_clip_tokenizer *t, at_clip_ids *out, const char *text, size_t bytes,
+                      int32_t without, at_error *err)
 {
-    run r = { .t = t, .out = out, .err = err };
+    run r = { .t = t, .out = out, .without = without, .err = err };
     if (bytes > AT_CLIP_TEXT_BYTES_MAX)
         return at_fail(err, AT_INVALID, "a text of %zu bytes is over the limit of %d", bytes,
                        AT_CLIP_TEXT_BYTES_MAX);
@@ -254,6 +258,18 @@ at_status at_clip_tokenizer_ids(const at_clip_tokenizer *t, at_clip_ids *out, co
         out->count = before;
     at_bpe_word_free(&r.word);
     return status;
+}
+
+at_status at_clip_tokenizer_ids(const at_clip_tokenizer *t, at_clip_ids *out, const char *text,
+                                size_t bytes, at_error *err)
+{
+    return take(t, out, text, bytes, -1, err);
+}
+
+at_status at_clip_tokenizer_words(const at_clip_tokenizer *t, at_clip_ids *out, const char *text,
+                                  size_t bytes, at_error *err)
+{
+    return take(t, out, text, bytes, t->special.pad != t->special.end ? t->special.pad : -1, err);
 }
 
 at_status at_clip_tokenizer_encode(const at_clip_tokenizer *t, int32_t *ids, size_t length,

@@ -56,6 +56,11 @@ typedef struct at_clip_ids {
 AT_API at_status at_clip_tokenizer_ids(const at_clip_tokenizer *t, at_clip_ids *out,
                                        const char *text, size_t bytes, at_error *err);
 
+/* The same, but a padding token that is not the end is not looked for in the text: what programs do
+ * whose two encoders share one tokenizer and pad by number, for which '!' is a character. */
+AT_API at_status at_clip_tokenizer_words(const at_clip_tokenizer *t, at_clip_ids *out,
+                                         const char *text, size_t bytes, at_error *err);
+
 /* What a text encoder reads: begin, the text's tokens, end, and padding up to 'length', at least 2.
  * 'cut' (or NULL): how many tokens of the text found no room, of which the caller should tell. */
 AT_API at_status at_clip_tokenizer_encode(const at_clip_tokenizer *t, int32_t *ids /* (length) */,

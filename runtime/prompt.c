@@ -2,10 +2,12 @@
  * encoder made of them. */
 #include "runtime/prompt.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "models/unicode.h"
 #include "runtime/prompt_own.h"
@@ -39,11 +41,10 @@ at_status at_prompt_syntax_named(at_prompt_syntax *out, const char *name, at_err
 
 /* --- chunks ----------------------------------------------------------------------------------- */
 
-at_status at_prompt_add_chunk(at_prompt *p, const at_clip_tokenizer *t, const int32_t *ids,
-                              const float *weight, int n, at_error *err)
+at_status at_prompt_add_chunk(at_prompt_filling *f, at_error *err)
 {
-    const at_clip_special special = at_clip_tokenizer_special(t);
-    AT_ASSERT(n >= 0 && n <= AT_PROMPT_ROOM, "%d tokens in a chunk", n);
+    at_prompt *p = f->prompt;
+    const at_clip_special special = at_clip_tokenizer_special(f->tokenizer);
     if (p->n_chunks == AT_PROMPT_CHUNKS_MAX)
         return at_fail(err, AT_INVALID, "the prompt needs more than %d chunks of %d tokens",
                        AT_PROMPT_CHUNKS_MAX, AT_PROMPT_ROOM);
@@ -54,13 +55,14 @@ at_status at_prompt_add_chunk(at_prompt *p, const at_clip_tokenizer *t, const in
     p->chunks = chunks;
     at_prompt_chunk *c = &chunks[p->n_chunks++];
     for (int i = 0; i < AT_CLIP_LENGTH; i++) {
-        const bool is_token = i > 0 && i <= n;
-        c->ids[i] = i == 0 ? special.begin : i == n + 1 ? special.end : special.pad;
-        c->weight[i] = is_token ? weight[i - 1] : 1;
+        const bool is_token = i > 0 && i <= f->n;
+        c->ids[i] = i == 0 ? special.begin : i == f->n + 1 ? special.end : special.pad;
+        c->weight[i] = is_token ? f->weight[i - 1] : 1;
         if (is_token)
-            c->ids[i] = ids[i - 1];
+            c->ids[i] = f->ids[i - 1];
         p->weighted |= c->weight[i] != 1;
     }
+    f->n = 0;
     return AT_OK;
 }
 
@@ -85,9 +87,10 @@ at_status at_prompt_add_lora(at_prompt *p, const char *name, size_t bytes, doubl
 
 at_status at_prompt_extend(at_prompt *p, const at_clip_tokenizer *t, int n, at_error *err)
 {
+    at_prompt_filling f = { .prompt = p, .tokenizer = t };
     at_status status = AT_OK;
     while (p->n_chunks < n && status == AT_OK)
-        status = at_prompt_add_chunk(p, t, NULL, NULL, 0, err);
+        status = at_prompt_add_chunk(&f, err);
     return status;
 }
 
@@ -130,10 +133,109 @@ at_status at_prompt_read(at_prompt *out, const at_clip_tokenizer *t, at_prompt_s
 at_status at_prompt_literal(at_prompt *out, const at_clip_tokenizer *t, const char *text,
                             size_t bytes, at_error *err)
 {
-    const at_status status = at_prompt_add_chunk(out, t, NULL, NULL, 0, err);
+    at_prompt_filling f = { .prompt = out, .tokenizer = t };
+    const at_status status = at_prompt_add_chunk(&f, err);
     return status == AT_OK ? at_clip_tokenizer_encode(t, out->chunks->ids, AT_CLIP_LENGTH,
                                                       &out->cut, text, bytes, err)
                            : status;
+}
+
+/* --- what syntaxes need ----------------------------------------------------------------------- */
+
+static bool is_blank_byte(char c)
+{
+    return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); /* as Python has it */
+}
+
+static size_t count_digits(const char *text)
+{
+    return strspn(text, "0123456789");
+}
+
+/* Digits with a point among them, or only digits, then an exponent or none. */
+static bool is_decimal(const char *text)
+{
+    text += *text == '+' || *text == '-';
+    const size_t whole = count_digits(text);
+    text += whole;
+    const bool point = *text == '.';
+    const size_t part = point ? count_digits(text + 1) : 0;
+    text += part + point;
+    if (whole + part == 0)
+        return false;
+    if (*text == 'e' || *text == 'E') {
+        text += text[1] == '+' || text[1] == '-' ? 2 : 1;
+        if (count_digits(text) == 0)
+            return false;
+        text += count_digits(text);
+    }
+    return !*text;
+}
+
+static bool is_unlimited(const char *text)
+{
+    text += *text == '+' || *text == '-';
+    return !strcasecmp(text, "inf") || !strcasecmp(text, "infinity") || !strcasecmp(text, "nan");
+}
+
+bool at_prompt_number(double *out, const char *text, size_t bytes)
+{
+    char plain[AT_PROMPT_NUMBER_MAX + 1], *end;
+    size_t n = 0;
+    while (bytes > 0 && is_blank_byte(text[0]))
+        text++, bytes--;
+    while (bytes > 0 && is_blank_byte(text[bytes - 1]))
+        bytes--;
+    if (bytes > AT_PROMPT_NUMBER_MAX)
+        return false;
+    for (size_t i = 0; i < bytes; i++) {
+        const bool among = i > 0 && i + 1 < bytes && isdigit((unsigned char)text[i - 1]) &&
+                           isdigit((unsigned char)text[i + 1]);
+        if (text[i] != '_' || !among)
+            plain[n++] = text[i];
+    }
+    plain[n] = 0;
+    if (strlen(plain) != n || (!is_decimal(plain) && !is_unlimited(plain)))
+        return false;
+    *out = strtod(plain, &end);
+    if (*end == '.') { /* in the process's locale the point is written otherwise */
+        *end = ',';
+        *out = strtod(plain, &end);
+    }
+    return !*end;
+}
+
+at_status at_prompt_check_weight(double weight, at_error *err)
+{
+    if (fabs(weight) <= AT_PROMPT_WEIGHT_MAX)
+        return AT_OK;
+    return at_fail(err, AT_INVALID, "a weight of %g in the prompt; expected %d at most", weight,
+                   AT_PROMPT_WEIGHT_MAX);
+}
+
+uint32_t at_prompt_next(const char *text, size_t bytes, size_t at)
+{
+    uint32_t point[4] = { 0 };
+    size_t n = at < bytes, count;
+    while (n && at + n < bytes && ((unsigned char)text[at + n] & 0xc0) == 0x80)
+        n++;
+    return at_unicode_decode(point, &count, text + at, n, NULL) == AT_OK ? point[0] : 0;
+}
+
+uint32_t at_prompt_before(const char *text, size_t at)
+{
+    size_t from = at;
+    while (from > 0 && ((unsigned char)text[--from] & 0xc0) == 0x80)
+        continue;
+    return at_prompt_next(text, at, from);
+}
+
+int at_prompt_shown(const char *text, size_t bytes)
+{
+    size_t n = bytes < AT_PROMPT_SHOWN_MAX ? bytes : AT_PROMPT_SHOWN_MAX;
+    while (n > 0 && n < bytes && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--;
+    return (int)n;
 }
 
 /* --- weights ---------------------------------------------------------------------------------- */
