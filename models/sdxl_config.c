@@ -41,7 +41,7 @@ typedef struct vae_file {
     reals mean, std;
     int64_t layers, latent, groups;
     double scaling, shift;
-    bool quant, post_quant, attention;
+    bool quant, post_quant, attention, upcast;
 } vae_file;
 
 typedef enum key_kind {
@@ -578,6 +578,7 @@ at_status at_sdxl_vae_config_read(at_sdxl_vae_config *out, const char *json, siz
         .sample = f.sample.count == NOT_GIVEN ? 0 : f.sample.of[0],
         .scaling = f.scaling,
         .shift = f.shift,
+        .upcast = f.upcast,
     };
     memcpy(c.channels, f.channels.of, (size_t)c.levels * sizeof c.channels[0]);
     AT_TRY(check_count(&vae_table, "down_block_types", f.down.count, c.levels, err));

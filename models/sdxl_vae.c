@@ -15,6 +15,7 @@ const at_sdxl_vae_config at_sdxl_vae_base = {
     .quant = true,
     .post_quant = true,
     .sample = 1024,
+    .upcast = true,
     .scaling = 0.13025,
 };
 

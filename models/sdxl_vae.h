@@ -16,7 +16,7 @@ enum {
     AT_SDXL_VAE_SHRINKS = 8 /* pixels by latents on a side, of SDXL's own */
 };
 
-/* The last five are for who uses the latents; the graphs do not scale. */
+/* The last six are for who uses the latents; the graphs do not scale. */
 typedef struct at_sdxl_vae_config {
     int levels;                               /* of resolution: 4 */
     int64_t channels[AT_SDXL_VAE_LEVELS_MAX]; /* 128, 256, 512, 512, finest first */
@@ -26,6 +26,7 @@ typedef struct at_sdxl_vae_config {
     bool attention;                           /* one in the middle of both halves */
     bool quant, post_quant;                   /* 1x1 behind the encoder, before the decoder */
     int64_t sample;                           /* side of a tile, in pixels, 0: not said */
+    bool upcast;           /* pictures are encoded in f32, whatever else computes in */
     double scaling, shift; /* latent = (what the encoder gives - shift) * scaling */
     bool normalized;       /* latents have this mean and deviation, by channel */
     double mean[AT_SDXL_VAE_LATENT_MAX], std[AT_SDXL_VAE_LATENT_MAX];

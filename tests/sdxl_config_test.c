@@ -155,7 +155,7 @@ static void known_models_are_read(void **state)
     assert_int_equal(vae.layers, at_sdxl_vae_base.layers);
     assert_true(vae.latent == 4 && vae.groups == 32 && vae.sample == 1024);
     assert_true(vae.attention && vae.quant && vae.post_quant && !vae.normalized);
-    assert_true(vae.scaling == 0.13025 && vae.shift == 0);
+    assert_true(vae.scaling == 0.13025 && vae.shift == 0 && vae.upcast);
     assert_int_equal(at_sdxl_vae_shrinks(&vae), AT_SDXL_VAE_SHRINKS);
 }
 
