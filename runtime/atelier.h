@@ -35,8 +35,10 @@ typedef struct at_model_options {
     const char *mode;      /* NULL, "exact": a picture never depends on its batch; or "fast" */
     int threads;           /* of the cpu; 0: one per core */
     bool keep_parts;       /* keep in memory what the next picture will need, not only this one */
-    const char
-        *trust_folder; /* where it is remembered that files were checked whole; NULL: nowhere */
+    /* Where it is remembered that files were checked whole; NULL: nowhere. */
+    const char *trust_folder;
+    /* Of cuda: where its libraries may lie besides the system's places, ended by NULL; or NULL. */
+    const char *const *library_folders;
     void (*warn)(void *context,
                  const char *sentence); /* what is worth knowing; NULL: nobody asks */
     void *warn_context;
@@ -72,7 +74,7 @@ typedef struct at_drawing at_drawing;
 /* Start from at_request_usual and change what matters. Sizes in pixels. */
 typedef struct at_request {
     const char *prompt;
-    const char *prompt_2;              /* for the second encoder; NULL: the same */
+    const char *prompt_2;              /* for the second encoder; NULL or "": the same */
     const char *negative, *negative_2; /* NULL: none, which is not the same as "" */
     const char *prompt_syntax;         /* "literal", "a1111", "comfy" */
     int clip_skip;                     /* layers of the prompt's encoders to leave out */
@@ -89,12 +91,13 @@ typedef struct at_request {
     const char *spacing;    /* "leading", "trailing", "linspace" */
     const char *prediction; /* "epsilon", "v_prediction", "sample" */
     int zero_snr;           /* 0, 1 */
-    double guidance, guidance_rescale;
+    double guidance; /* -1: 5, with a mask 7.5 */
+    double guidance_rescale;
     /* What SDXL is told about the picture; -1: that of a whole picture of this size. */
     int64_t original_size[2], target_size[2]; /* height, width */
     int64_t crop[2];                          /* top, left */
     int64_t negative_original_size[2], negative_target_size[2], negative_crop[2];
-    double aesthetic_score, negative_aesthetic_score; /* asked by refiners */
+    double aesthetic_score, negative_aesthetic_score; /* told to refiners; -1: 6, 2.5 */
     /* Drawing over a picture. */
     const at_pixels *picture; /* or NULL */
     const at_pixels *mask;    /* white is drawn anew, black stays; or NULL */
@@ -108,6 +111,7 @@ typedef struct at_request {
     double begin_at, end_at; /* only a part of the way: 0 and 1 */
     const at_lora_use *loras;
     int n_loras;
+    const char *lora_folder; /* of those that a prompt names; NULL: such prompts are refused */
     bool tile_vae;     /* decode in tiles: less memory, other pixels */
     bool latents_only; /* nothing is decoded */
     /* Called before every step and when the work is done; false cancels. From the same thread. */
