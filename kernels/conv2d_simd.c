@@ -21,7 +21,8 @@ enum {
  * v / gap_h, or nothing where that leaves a rest or lies outside. The same for columns. */
 typedef struct walk {
     at_weight_map map;
-    const float *panels;
+    const void *panels;
+    at_dtype type; /* of the panels */
     at_epilogue end;
     at_view x; /* (b, h, w, c) */
     int64_t h, w, c, out_h, out_w, kh, kw;
@@ -31,8 +32,8 @@ typedef struct walk {
     int64_t block, blocks,
         groups;               /* output rows of a block, blocks of a sample, groups of panels */
     int64_t whole_w, stage_w; /* output columns in whole tiles; columns of a staged row */
-    int64_t stage_floats, sums_floats;
-    int64_t b0; /* sample that part 0 belongs to */
+    int64_t stage_floats, sums_floats; /* sums_floats: and a widened piece of a panel */
+    int64_t b0;                        /* sample that part 0 belongs to */
     float *scratch;
 } walk;
 
@@ -46,7 +47,7 @@ static void derive(walk *k)
     k->groups = (at_panels_of(k->map.columns) + PANELS - 1) / PANELS;
     k->stage_floats =
         at_round_up(((k->block - 1) * k->step_h + k->kh) * k->stage_w * k->c, AT_LANES);
-    k->sums_floats = k->block * k->whole_w * AT_PANEL_WIDTH;
+    k->sums_floats = (k->block * k->whole_w + PIECE) * AT_PANEL_WIDTH;
 }
 
 static size_t worker_bytes(const walk *k)
@@ -102,14 +103,15 @@ static void stage_row(const walk *k, float *row, int64_t b, int64_t v)
 
 /* --- a part: a block of output rows times a group of panels ----------------------------------- */
 
-static void sum_block(const walk *k, float *sums, const float *stage, const float *panel,
+static void sum_block(const walk *k, float *sums, const float *stage, const void *panel,
                       int64_t rows)
 {
     int64_t run = k->kw * k->c, stride = k->step_w * k->c;
+    float *room = sums + k->sums_floats - PIECE * AT_PANEL_WIDTH;
     for (int64_t i = 0; i < k->kh; i++)
         for (int64_t e = 0; e < run; e += PIECE) {
             int64_t d = run - e < PIECE ? run - e : PIECE;
-            const float *p = panel + (i * run + e) * AT_PANEL_WIDTH;
+            const float *p = at_panel_piece(room, panel, k->type, i * run + e, d);
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t o = 0; o < k->whole_w; o += AT_PANEL_ROWS) {
                     float *out = sums + (r * k->whole_w + o) * AT_PANEL_WIDTH;
@@ -137,7 +139,7 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
             stage_row(k, stage + t * k->stage_w * k->c, b, k->first_h + o * k->step_h + t);
         for (int64_t i = group * PANELS; i < panels && i < (group + 1) * PANELS; i++) {
             int64_t col = i * AT_PANEL_WIDTH, cols = k->map.columns - col;
-            sum_block(k, sums, stage, k->panels + i * at_panel_elements(&k->map), rows);
+            sum_block(k, sums, stage, at_panel_at(k->panels, &k->map, k->type, i), rows);
             for (int64_t r = 0; r < rows; r++)
                 at_finish(&k->end, sums + r * k->whole_w * AT_PANEL_WIDTH, AT_PANEL_WIDTH,
                           ((b - k->b0) * k->out_h + o + r) * k->out_w, k->out_w, col,
@@ -148,11 +150,12 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-static walk forward_walk(const at_conv *c, const at_view *x)
+static walk forward_walk(const at_conv *c, const at_view *x, at_dtype type)
 {
     int64_t taps = c->kh * c->kw;
     walk k = {
         .map = { c->co, c->ci * taps, taps, 1, c->ci, taps, 0 },
+        .type = type,
         .x = *x,
         .h = c->h,
         .w = c->w,
@@ -182,6 +185,13 @@ static void pack_forward(const at_prepared *p, int form, void *dst, const at_vie
     at_pack_panels(dst, &m, w, stream);
 }
 
+/* A whole number of cache lines: other scratch lies behind it. */
+static size_t packed_bytes(const walk *k)
+{
+    enum { LINE = 64 };
+    return (size_t)at_round_up((int64_t)at_panels_bytes(&k->map, k->type), LINE);
+}
+
 /* Asks for a form when the weight is a parameter, else for room to pack it at every run. */
 static void book(const walk *k, size_t extra, const char *key, const at_prepare_in *in,
                  at_prepared *out)
@@ -190,13 +200,14 @@ static void book(const walk *k, size_t extra, const char *key, const at_prepare_
     bool form = in->constants >> W & 1u;
     out->scratch_bytes = extra + worker_bytes(k) * (size_t)in->caps->threads;
     if (!form) {
-        out->scratch_bytes += at_panels_bytes(&k->map);
+        out->scratch_bytes += packed_bytes(k);
         return;
     }
     at_form *f = &out->forms[out->n_forms++];
     f->operand = W;
-    f->bytes = at_panels_bytes(&k->map);
-    snprintf(f->key, sizeof f->key, "%s, panels of %d, f32", key, (int)AT_PANEL_WIDTH);
+    f->bytes = at_panels_bytes(&k->map, k->type);
+    snprintf(f->key, sizeof f->key, "%s, panels of %d, %s", key, (int)AT_PANEL_WIDTH,
+             at_dtype_name(k->type));
 }
 
 /* The panels, packed now if prepare could not have them made; returns the scratch after them. */
@@ -208,7 +219,7 @@ static float *take_panels(walk *k, const at_view *w, const at_prepared *p, const
         return scratch;
     at_pack_panels(scratch, &k->map, w, l->stream);
     k->panels = scratch;
-    return scratch + at_panels_bytes(&k->map) / sizeof *scratch;
+    return scratch + packed_bytes(k) / sizeof *scratch;
 }
 
 at_status AT_SIMD(at_conv2d_prepare)(const void *args, const at_prepare_in *in, at_prepared *out,
@@ -216,7 +227,7 @@ at_status AT_SIMD(at_conv2d_prepare)(const void *args, const at_prepare_in *in, 
 {
     const at_conv2d_args *a = args;
     at_conv c = at_conv_of(a);
-    walk k = forward_walk(&c, &a->x);
+    walk k = forward_walk(&c, &a->x, a->w.dtype);
     (void)err;
     book(&k, 0, "convolution", in, out);
     out->forms[0].pack = pack_forward;
@@ -227,7 +238,7 @@ at_status AT_SIMD(at_conv2d)(const void *args, const at_prepared *p, const at_la
 {
     const at_conv2d_args *a = args;
     at_conv c = at_conv_of(a);
-    walk k = forward_walk(&c, &a->x);
+    walk k = forward_walk(&c, &a->x, a->w.dtype);
     k.end = (at_epilogue){ .y = a->y, .residual = a->residual, .bias = a->bias };
     k.end.act = a->relu ? AT_ACT_RELU : AT_ACT_NONE;
     k.scratch = take_panels(&k, &a->w, p, l);
@@ -239,12 +250,13 @@ at_status AT_SIMD(at_conv2d)(const void *args, const at_prepared *p, const at_la
 
 /* The padded input's gradient at row v sums dy[(v - i) / stride] w[i]: a convolution of dy, spread
  * out by the stride, with the kernel turned around. Of it, rows from 'cut' on are computed. */
-static walk backward_walk(const at_conv *c, const at_view *dy)
+static walk backward_walk(const at_conv *c, const at_view *dy, at_dtype type)
 {
     int64_t taps = c->kh * c->kw;
     int64_t top = c->reflect ? 0 : c->top, left = c->reflect ? 0 : c->left;
     walk k = {
         .map = { c->ci, taps, taps, -1, c->co, c->ci * taps, taps - 1 },
+        .type = type,
         .x = *dy,
         .h = c->ho,
         .w = c->wo,
@@ -289,7 +301,7 @@ at_status AT_SIMD(at_conv2d_dgrad_prepare)(const void *args, const at_prepare_in
 {
     const at_conv2d_dgrad_args *a = args;
     at_conv c = at_conv_of_dgrad(a);
-    walk k = backward_walk(&c, &a->dy);
+    walk k = backward_walk(&c, &a->dy, a->w.dtype);
     (void)err;
     book(&k, (size_t)padded_floats(&c) * sizeof(float), "convolution's gradient", in, out);
     out->forms[0].pack = pack_backward;
@@ -353,7 +365,7 @@ at_status AT_SIMD(at_conv2d_dgrad)(const void *args, const at_prepared *p, const
 {
     const at_conv2d_dgrad_args *a = args;
     at_conv c = at_conv_of_dgrad(a);
-    walk k = backward_walk(&c, &a->dy);
+    walk k = backward_walk(&c, &a->dy, a->w.dtype);
     k.scratch = take_panels(&k, &a->w, p, l);
     k.end = (at_epilogue){ .y = a->dx };
     if (c.reflect)

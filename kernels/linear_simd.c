@@ -1,7 +1,7 @@
 /* linear_simd.c -- own products in f32: y = act(x w^T + ...) and dx = dy w, from weights in panels.
  *
  * Bound by multiply-adds: a block of rows stays in the second cache while the panels pass, a piece
- * of a panel stays in the first while the rows pass. 16-bit operands are widened once per block. */
+ * of a panel stays in the first while the rows pass. 16-bit rows and pieces are widened once per block. */
 #include <stdlib.h>
 
 #include "kernels/linear_variants.h"
@@ -20,10 +20,11 @@ enum {
 typedef struct product {
     at_weight_map map;
     at_view x;
-    const float *panels;
+    const void *panels;
+    at_dtype type; /* of the panels */
     at_epilogue end;
     int64_t rows, depth, blocks, groups;
-    char *scratch; /* per worker: widened rows, sums */
+    char *scratch; /* per worker: sums, a widened piece of a panel, widened rows */
     size_t scratch_worker;
     float *part_amax;
 } product;
@@ -43,12 +44,14 @@ static int64_t parts_of(const at_weight_map *m, int64_t rows)
     return (rows + ROWS - 1) / ROWS * groups;
 }
 
-static layout layout_of(const at_weight_map *m, int64_t rows, bool packs, int threads)
+/* 'packs': the type of panels that are made at every run, or AT_NONE. */
+static layout layout_of(const at_weight_map *m, int64_t rows, at_dtype packs, int threads)
 {
     enum { LINE = 64 };
     layout l = { 0 };
-    int64_t floats = ROWS * (at_round_up(depth_of(m), AT_LANES) + AT_PANEL_WIDTH);
-    l.packed = packs ? at_panels_bytes(m) : 0;
+    int64_t floats =
+        ROWS * (at_round_up(depth_of(m), AT_LANES) + AT_PANEL_WIDTH) + PIECE * AT_PANEL_WIDTH;
+    l.packed = packs ? (size_t)at_round_up((int64_t)at_panels_bytes(m, packs), LINE) : 0;
     l.amax = (size_t)at_round_up(parts_of(m, rows) * 4, LINE);
     l.worker = (size_t)at_round_up(floats * 4, LINE);
     l.total = l.packed + l.amax + l.worker * (size_t)threads;
@@ -70,14 +73,16 @@ static const float *rows_of(const product *p, float *copy, int64_t row, int64_t 
     return copy;
 }
 
-static void sum_panel(float *sums, const float *rows, int64_t stride, const float *panel, int64_t n,
-                      int64_t depth)
+static void sum_panel(float *sums, const float *rows, int64_t stride, const void *panel,
+                      at_dtype type, int64_t n, int64_t depth)
 {
+    float *room = sums + ROWS * AT_PANEL_WIDTH;
     for (int64_t k = 0; k < depth; k += PIECE) {
         int64_t d = depth - k < PIECE ? depth - k : PIECE;
+        const float *b = at_panel_piece(room, panel, type, k, d);
         for (int64_t r = 0; r < n; r += AT_PANEL_ROWS) {
             float *out = sums + r * AT_PANEL_WIDTH;
-            const float *a = rows + r * stride + k, *b = panel + k * AT_PANEL_WIDTH;
+            const float *a = rows + r * stride + k;
             if (k)
                 at_panel_dot_tile(out, a, stride, b, d, AT_PANEL_VECTORS, AT_PANEL_F32, 1);
             else
@@ -90,7 +95,7 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const product *p = ctx;
     float *sums = (float *)(void *)(p->scratch + (size_t)worker * p->scratch_worker);
-    float *copy = sums + ROWS * AT_PANEL_WIDTH;
+    float *copy = sums + (ROWS + PIECE) * AT_PANEL_WIDTH;
     int64_t panels = at_panels_of(p->map.columns);
     for (int64_t part = begin; part < end; part++) {
         int64_t row = part % p->blocks * ROWS, first = part / p->blocks * PANELS, stride;
@@ -99,7 +104,7 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
         float largest = 0;
         for (int64_t i = first; i < panels && i < first + PANELS; i++) {
             int64_t col = i * AT_PANEL_WIDTH, cols = p->map.columns - col;
-            sum_panel(sums, rows, stride, p->panels + i * at_panel_elements(&p->map),
+            sum_panel(sums, rows, stride, at_panel_at(p->panels, &p->map, p->type, i), p->type,
                       at_round_up(n, AT_PANEL_ROWS), p->depth);
             float size = at_finish(&p->end, sums, AT_PANEL_WIDTH, row, n, col,
                                    cols < AT_PANEL_WIDTH ? cols : AT_PANEL_WIDTH);
@@ -138,17 +143,18 @@ static void pack_backward(const at_prepared *p, int form, void *dst, const at_vi
 }
 
 /* Asks for a form when the weight is a parameter, else for room to pack it at every run. */
-static void book(const at_weight_map *m, int64_t rows, int operand, const char *key,
+static void book(const at_weight_map *m, at_dtype type, int64_t rows, int operand, const char *key,
                  const at_prepare_in *in, at_prepared *out)
 {
     bool form = in->constants >> operand & 1u;
-    out->scratch_bytes = layout_of(m, rows, !form, in->caps->threads).total;
+    out->scratch_bytes = layout_of(m, rows, form ? AT_NONE : type, in->caps->threads).total;
     if (!form)
         return;
     at_form *f = &out->forms[out->n_forms++];
     f->operand = operand;
-    f->bytes = at_panels_bytes(m);
-    snprintf(f->key, sizeof f->key, "%s, panels of %d, f32", key, (int)AT_PANEL_WIDTH);
+    f->bytes = at_panels_bytes(m, type);
+    snprintf(f->key, sizeof f->key, "%s, panels of %d, %s", key, (int)AT_PANEL_WIDTH,
+             at_dtype_name(type));
 }
 
 enum { LINEAR_W = 4, LINEAR_DGRAD_W = 2 }; /* places in the operand tables */
@@ -159,7 +165,7 @@ at_status AT_SIMD(at_linear_prepare)(const void *args, const at_prepare_in *in, 
     const at_linear_args *a = args;
     at_weight_map m = forward_map(&a->w);
     (void)err;
-    book(&m, at_rows(&a->x), LINEAR_W, "x w^T", in, out);
+    book(&m, a->w.dtype, at_rows(&a->x), LINEAR_W, "x w^T", in, out);
     out->forms[0].pack = pack_forward;
     return AT_OK;
 }
@@ -170,7 +176,7 @@ at_status AT_SIMD(at_linear_dgrad_prepare)(const void *args, const at_prepare_in
     const at_linear_dgrad_args *a = args;
     at_weight_map m = backward_map(&a->w);
     (void)err;
-    book(&m, at_rows(&a->dy), LINEAR_DGRAD_W, "dy w", in, out);
+    book(&m, a->w.dtype, at_rows(&a->dy), LINEAR_DGRAD_W, "dy w", in, out);
     out->forms[0].pack = pack_backward;
     return AT_OK;
 }
@@ -178,9 +184,12 @@ at_status AT_SIMD(at_linear_dgrad_prepare)(const void *args, const at_prepare_in
 static float run_product(product *p, const at_view *w, const at_prepared *prepared,
                          const at_launch *l)
 {
-    layout lay = layout_of(&p->map, p->rows, prepared->n_forms == 0, l->stream->threads);
-    float *packed = l->scratch, largest = 0;
+    layout lay =
+        layout_of(&p->map, p->rows, prepared->n_forms ? AT_NONE : w->dtype, l->stream->threads);
+    void *packed = l->scratch;
+    float largest = 0;
     p->panels = w->data;
+    p->type = w->dtype;
     if (prepared->n_forms == 0) {
         at_pack_panels(packed, &p->map, w, l->stream);
         p->panels = packed;

@@ -1,9 +1,11 @@
 /* product.h -- what own products and convolutions share: weights in panels, and what is done to
  * sums before they are stored. Included by *_simd.c files only.
  *
- * A panel is AT_PANEL_WIDTH output columns side by side: panel[k][column], f32, zeros in columns
- * that do not exist. The sum of an output is one chain of fused multiply-adds over k, whatever rows
- * and panels it is computed with, so a row's bytes depend on nothing but the row. */
+ * A panel is AT_PANEL_WIDTH output columns side by side: panel[k][column], zeros in columns that do
+ * not exist, in the weight's own type: 16-bit weights cost no more memory than they had, and a
+ * piece of a panel is widened once for all the rows that pass it. The sum of an output is one chain
+ * of fused multiply-adds over k, whatever rows and panels it is computed with, so a row's bytes
+ * depend on nothing but the row. */
 #ifndef AT_KERNELS_PRODUCT_H
 #define AT_KERNELS_PRODUCT_H
 
@@ -38,50 +40,102 @@ static inline int64_t at_panel_elements(const at_weight_map *m)
     return m->outer * m->inner * AT_PANEL_WIDTH;
 }
 
-static inline size_t at_panels_bytes(const at_weight_map *m)
+static inline size_t at_panels_bytes(const at_weight_map *m, at_dtype type)
 {
-    return (size_t)(at_panels_of(m->columns) * at_panel_elements(m)) * sizeof(float);
+    return (size_t)(at_panels_of(m->columns) * at_panel_elements(m)) * at_dtype_bytes(type);
 }
 
-AT_INLINE float at_element_as(const void *p, int64_t i, const at_dtype type)
+/* Panel i. */
+static inline const void *at_panel_at(const void *panels, const at_weight_map *m, at_dtype type,
+                                      int64_t i)
 {
+    return (const char *)panels + (size_t)(i * at_panel_elements(m)) * at_dtype_bytes(type);
+}
+
+/* Steps [first, first + steps) of a panel in f32: where they lie, or widened into 'room'. */
+AT_INLINE const float *at_panel_piece(float *room, const void *panel, at_dtype type, int64_t first,
+                                      int64_t steps)
+{
+    const int64_t n = steps * AT_PANEL_WIDTH;
+    const size_t skip = (size_t)(first * AT_PANEL_WIDTH) * at_dtype_bytes(type);
     if (type == AT_F32)
-        return ((const float *)p)[i];
-    return type == AT_BF16 ? at_bf16_to_f32(((const uint16_t *)p)[i])
-                           : at_f16_to_f32(((const uint16_t *)p)[i]);
+        return (const float *)(const void *)((const char *)panel + skip);
+    at_rows_load(room, 0, (const char *)panel + skip, 0, type, 1, n, n);
+    return room;
 }
 
-AT_INLINE void at_pack_panel_as(float *panel, const at_weight_map *m, int64_t first,
+/* Whether a column's elements lie end to end, be it in another order than a panel has them. */
+static inline bool at_weight_in_rows(const at_weight_map *m)
+{
+    return m->first == 0 && m->inner_step == m->outer && (m->outer == 1 || m->outer_step == 1);
+}
+
+/* Squares of rows are turned; each row that comes of it goes to its place. */
+AT_INLINE void at_pack_rows_as(void *panel, const at_weight_map *m, int64_t first,
+                               const at_dtype type, const void *w)
+{
+    enum { STEPS = 64 };
+    const int64_t n = m->columns - first, depth = m->outer * m->inner;
+    float turned[STEPS * AT_PANEL_WIDTH];
+    for (int64_t k = 0; k < depth; k += STEPS) {
+        const int64_t d = depth - k < STEPS ? depth - k : STEPS;
+        const size_t skip = (size_t)(first * m->column + k) * at_dtype_bytes(type);
+        at_panel_load_as(turned, (const char *)w + skip, m->column, type,
+                         n < AT_PANEL_WIDTH ? n : AT_PANEL_WIDTH, d, d, AT_PANEL_VECTORS);
+        for (int64_t e = 0; e < d; e++) {
+            const int64_t row = (k + e) % m->outer * m->inner + (k + e) / m->outer;
+            for (int v = 0; v < AT_PANEL_VECTORS; v++)
+                at_vf_store_exact(panel, row * AT_PANEL_WIDTH + v * AT_LANES, type,
+                                  at_panel_get(turned, e * AT_PANEL_VECTORS + v));
+        }
+    }
+}
+
+/* Element by element, in any order. */
+AT_INLINE void at_pack_elements_as(void *panel, const at_weight_map *m, int64_t first,
+                                   const at_dtype type, const void *w)
+{
+    const int64_t n = m->columns - first < AT_PANEL_WIDTH ? m->columns - first : AT_PANEL_WIDTH;
+    const size_t each = at_dtype_bytes(type);
+    char *to = panel;
+    memset(panel, 0, (size_t)at_panel_elements(m) * each);
+    for (int64_t o = 0; o < m->outer; o++)
+        for (int64_t i = 0; i < m->inner; i++, to += (size_t)AT_PANEL_WIDTH * each) {
+            const int64_t at = m->first + first * m->column + o * m->outer_step + i * m->inner_step;
+            for (int64_t c = 0; c < n; c++)
+                memcpy(to + (size_t)c * each, (const char *)w + (size_t)(at + c * m->column) * each,
+                       each);
+        }
+}
+
+AT_INLINE void at_pack_panel_as(void *panel, const at_weight_map *m, int64_t first,
                                 const at_dtype type, const void *w)
 {
-    int64_t n = m->columns - first < AT_PANEL_WIDTH ? m->columns - first : AT_PANEL_WIDTH;
-    for (int64_t o = 0; o < m->outer; o++)
-        for (int64_t i = 0; i < m->inner; i++, panel += AT_PANEL_WIDTH) {
-            int64_t at = m->first + first * m->column + o * m->outer_step + i * m->inner_step;
-            for (int64_t c = 0; c < n; c++)
-                panel[c] = at_element_as(w, at + c * m->column, type);
-            for (int64_t c = n; c < AT_PANEL_WIDTH; c++)
-                panel[c] = 0;
-        }
+    if (at_weight_in_rows(m))
+        at_pack_rows_as(panel, m, first, type, w);
+    else
+        at_pack_elements_as(panel, m, first, type, w);
 }
 
 typedef struct at_packing {
     const at_weight_map *map;
     const at_view *w;
-    float *panels;
+    char *panels;
 } at_packing;
 
 AT_OUTLINE void at_pack_part(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const at_packing *p = ctx;
+    const size_t bytes = (size_t)at_panel_elements(p->map) * at_dtype_bytes(p->w->dtype);
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        float *panel = p->panels + i * at_panel_elements(p->map);
+        void *panel = p->panels + (size_t)i * bytes;
         AT_OF_TYPE(p->w->dtype, at_pack_panel_as, (panel, p->map, i * AT_PANEL_WIDTH), p->w->data);
     }
 }
 
-AT_OUTLINE void at_pack_panels(float *panels, const at_weight_map *m, const at_view *w,
+/* Of the weight's type. */
+AT_OUTLINE void at_pack_panels(void *panels, const at_weight_map *m, const at_view *w,
                                const at_stream *stream)
 {
     at_packing p = { m, w, panels };
