@@ -7,7 +7,7 @@
 
 #include "engine/checkpoint.h"
 #include "models/sdxl.h"
-#include "models/sdxl_config.h"
+#include "tests/shapes/sdxl_model.h"
 #include "tests/shapes/sdxl_tiny.h"
 #include "tests/told.h"
 #include "tests/unit.h"
@@ -55,60 +55,6 @@ typedef struct setting {
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-/* The parts' parameters, in stores without memory. */
-typedef struct described {
-    at_params *store[AT_SDXL_PARTS];
-    at_clip_text *text[2];
-    at_sdxl_unet *unet;
-    at_sdxl_vae *vae;
-} described;
-
-static described describe(void)
-{
-    described d = { .unet = NULL };
-    at_clip_text_config text[2];
-    at_sdxl_unet_config unet;
-    at_sdxl_vae_config vae;
-    at_error err;
-    for (int i = 0; i < AT_SDXL_PARTS; i++)
-        d.store[i] = at_params_new(NULL);
-    for (int i = 0; i < 2; i++) {
-        test_must(at_clip_text_config_read(&text[i], configs[i], strlen(configs[i]), &err), &err);
-        test_must(at_clip_text_new(&d.text[i], d.store[i], &text[i], AT_F32, &err), &err);
-    }
-    const char *json = configs[AT_SDXL_UNET];
-    test_must(at_sdxl_unet_config_read(&unet, json, strlen(json), text[1].projection, &err), &err);
-    test_must(at_sdxl_unet_new(&d.unet, d.store[AT_SDXL_UNET], &unet, AT_F32, &err), &err);
-    json = configs[AT_SDXL_VAE];
-    test_must(at_sdxl_vae_config_read(&vae, json, strlen(json), &err), &err);
-    test_must(at_sdxl_vae_new(&d.vae, d.store[AT_SDXL_VAE], &vae, AT_F32, &err), &err);
-    return d;
-}
-
-static void end_described(described *d)
-{
-    for (int i = 0; i < 2; i++)
-        at_clip_text_free(d->text[i]);
-    at_sdxl_unet_free(d->unet);
-    at_sdxl_vae_free(d->vae);
-    for (int i = 0; i < AT_SDXL_PARTS; i++)
-        at_params_free(d->store[i]);
-}
-
-static int param_count(const described *d, int part)
-{
-    return part == AT_SDXL_UNET  ? at_sdxl_unet_params(d->unet)
-           : part == AT_SDXL_VAE ? at_sdxl_vae_params(d->vae)
-                                 : at_clip_text_params(d->text[part]);
-}
-
-static const at_param *param_at(const described *d, int part, int i)
-{
-    return part == AT_SDXL_UNET  ? at_sdxl_unet_param(d->unet, i)
-           : part == AT_SDXL_VAE ? at_sdxl_vae_param(d->vae, i)
-                                 : at_clip_text_param(d->text[part], i);
-}
-
 static bool is(const char *name, const char *wanted)
 {
     return wanted && !strcmp(name, wanted);
@@ -142,19 +88,20 @@ static void add_text(at_tensors *list, const unlike *u, const char *name, const 
 
 static void fill_list(at_tensors *list, const unlike *u)
 {
-    described d = describe();
+    sdxl_model d = sdxl_model_describe(configs);
     char name[NAME_ROOM];
     at_error err;
     for (int k = 0; k < AT_SDXL_PARTS; k++) {
-        const int part = u->backwards ? AT_SDXL_PARTS - 1 - k : k, count = param_count(&d, part);
+        const int part = u->backwards ? AT_SDXL_PARTS - 1 - k : k,
+                  count = sdxl_model_count(&d, part);
         for (int i = 0; i < count; i++)
-            add_tensor(list, u, part, param_at(&d, part, u->backwards ? count - 1 - i : i));
+            add_tensor(list, u, part, sdxl_model_param(&d, part, u->backwards ? count - 1 - i : i));
         snprintf(name, sizeof name, "%s/config.json", at_sdxl_part_name((at_sdxl_part)part));
         add_text(list, u, name, part == AT_SDXL_UNET && u->unet ? u->unet : configs[part]);
     }
     add_text(list, u, "model_index.json", u->index);
     test_must(at_tensors_finish(list, &err), &err);
-    end_described(&d);
+    sdxl_model_end(&d);
 }
 
 /* Weights that follow from their names. */
@@ -254,15 +201,15 @@ static void holds(at_params *store, const at_param *p, const char *part, at_dtyp
 
 static void check_weights(at_sdxl *m, at_sdxl_part part, at_dtype from, const char *changed)
 {
-    described d = describe();
+    sdxl_model d = sdxl_model_describe(configs);
     at_params *store = at_sdxl_store(m, part);
-    for (int i = 0; i < param_count(&d, (int)part); i++) {
-        const char *name = param_at(&d, (int)part, i)->name;
+    for (int i = 0; i < sdxl_model_count(&d, (int)part); i++) {
+        const char *name = sdxl_model_param(&d, (int)part, i)->name;
         const at_param *p = at_params_named(store, name);
         assert_non_null(p);
         holds(store, p, at_sdxl_part_name(part), from, is(name, changed));
     }
-    end_described(&d);
+    sdxl_model_end(&d);
 }
 
 static void load(at_sdxl *m, at_sdxl_part part, at_dtype dtype, const at_weight_change *change)
