@@ -1,5 +1,5 @@
-/* model_run_main.c -- `atelier model run` on the emulated device: the same words, but for those that
- * choose a device. */
+/* model_run_main.c -- `atelier model run` on the emulated device: the same words, but for those
+ * that choose a device. */
 #include <stdio.h>
 #include <string.h>
 
