@@ -430,7 +430,8 @@ static void test_limits(void **state)
         { AT_PROMPT_A1111, "<<<<<<<<", AT_PROMPT_BYTES_MAX / 8,
           "the prompt needs more than 32 chunks of 75 tokens" },
         { AT_PROMPT_COMFY, "()", AT_PROMPT_BYTES_MAX / 2, NULL },
-        { AT_PROMPT_COMFY, ":", AT_PROMPT_BYTES_MAX, NULL },
+        { AT_PROMPT_COMFY, ":", AT_PROMPT_BYTES_MAX,
+          "the prompt needs more than 32 chunks of 75 tokens" },
         { AT_PROMPT_COMFY, "( )", AT_PROMPT_BYTES_MAX / 3, NULL },
     };
     at_clip_tokenizer *t = open_builtin(AT_CLIP_SDXL_2);
