@@ -18,9 +18,9 @@ typedef struct at_fuzz_target {
     size_t memory_kib; /* besides twice the file */
 } at_fuzz_target;
 
-at_fuzz_fn at_fuzz_json, at_fuzz_source, at_fuzz_pickle, at_fuzz_picture, at_fuzz_exif,
-    at_fuzz_tuning, at_fuzz_results, at_fuzz_schedule, at_fuzz_config, at_fuzz_clip, at_fuzz_prompt,
-    at_fuzz_encoder, at_fuzz_recipe, at_fuzz_parameters;
+#define AT_FUZZ(name, run, endings, mend, memory) at_fuzz_fn run;
+#include "tests/fuzz/targets.def"
+#undef AT_FUZZ
 at_mend_fn at_mend_checkpoint, at_mend_png;
 
 extern const at_fuzz_target at_fuzz_targets[];

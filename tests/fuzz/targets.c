@@ -1,5 +1,6 @@
 /* targets.c -- the targets of targets.def. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "runtime/exif.h"
 #include "runtime/parameters.h"
 #include "runtime/picture.h"
+#include "runtime/prompt.h"
 #include "runtime/sampler.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -325,13 +327,13 @@ at_status at_fuzz_clip(const unsigned char *data, size_t bytes, at_error *err)
     return status;
 }
 
-/* By a tokenizer of few tokens, one of which takes the blanks round it. */
-at_status at_fuzz_prompt(const unsigned char *data, size_t bytes, at_error *err)
+/* A tokenizer of few tokens, one of which takes the blanks round it. */
+static at_clip_tokenizer *open_small(at_error *err)
 {
     static const char vocab[] =
         "{\"a\":0,\"b\":1,\"a</w>\":2,\"aa\":3,\"aa</w>\":4,\"aaa\":5,"
         "\"ab\":6,\"\xc3\x83\":7,\"\xc2\xa9</w>\":8,\"\xc3\x83\xc2\xa9</w>\":9,"
-        "\"<|startoftext|>\":10,\"<|endoftext|>\":11}";
+        "\"<|startoftext|>\":10,\"<|endoftext|>\":11,\",</w>\":12}";
     static const char merges[] = "a a\na a</w>\naa a\na b\n\xc3\x83 \xc2\xa9</w>\n";
     static const char config[] =
         "{\"extra_special_tokens\":[{\"content\":\"CAT \",\"normalized\":true},"
@@ -340,9 +342,50 @@ at_status at_fuzz_prompt(const unsigned char *data, size_t bytes, at_error *err)
                                   .merges = { merges, sizeof merges - 1 },
                                   .config = { config, sizeof config - 1 } };
     at_clip_tokenizer *t;
-    at_status status = at_clip_tokenizer_open(&t, &files, err);
+    const at_status status = at_clip_tokenizer_open(&t, &files, err);
     AT_ASSERT(status == AT_OK, "%s", err->text);
-    status = encode(t, (const char *)data, bytes, err);
+    return t;
+}
+
+at_status at_fuzz_prompt(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_clip_tokenizer *t = open_small(err);
+    const at_status status = encode(t, (const char *)data, bytes, err);
+    at_clip_tokenizer_free(t);
+    return status;
+}
+
+static at_status read_prompt(const at_clip_tokenizer *t, at_prompt_syntax syntax, const char *text,
+                             size_t bytes, at_error *err)
+{
+    static float hidden[AT_PROMPT_CHUNKS_MAX * AT_CLIP_LENGTH], empty[AT_CLIP_LENGTH];
+    at_prompt p;
+    const at_status status = at_prompt_read(&p, t, syntax, text, bytes, err);
+    AT_ASSERT(p.n_chunks <= AT_PROMPT_CHUNKS_MAX && (p.n_chunks > 0) == (status == AT_OK),
+              "%d chunks, status %d", p.n_chunks, (int)status);
+    for (int i = 0; i < p.n_chunks * AT_CLIP_LENGTH; i++) {
+        const at_prompt_chunk *c = &p.chunks[i / AT_CLIP_LENGTH];
+        const int32_t id = c->ids[i % AT_CLIP_LENGTH];
+        const float weight = c->weight[i % AT_CLIP_LENGTH];
+        AT_ASSERT(id >= 0 && id < at_clip_tokenizer_size(t), "token %d", (int)id);
+        AT_ASSERT(fabsf(weight) <= AT_PROMPT_WEIGHT_MAX, "weight %g", (double)weight);
+        AT_ASSERT(weight == 1 || p.weighted, "weight %g", (double)weight);
+        hidden[i] = (float)(i % 7) - 2;
+    }
+    at_prompt_weigh(&p, syntax, hidden, empty, 1);
+    at_prompt_free(&p);
+    return status;
+}
+
+/* By A1111 and, if it takes the prompt, by ComfyUI. */
+at_status at_fuzz_syntax(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_clip_tokenizer *t = open_small(err);
+    at_error inner = { AT_OK, "" };
+    at_status status = read_prompt(t, AT_PROMPT_A1111, (const char *)data, bytes, err);
+    const at_status other = read_prompt(t, AT_PROMPT_COMFY, (const char *)data, bytes, &inner);
+    if (status == AT_OK && other != AT_OK)
+        status = at_fail(err, other, "%s", inner.text);
     at_clip_tokenizer_free(t);
     return status;
 }
