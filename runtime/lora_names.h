@@ -1,4 +1,4 @@
-/* lora_names.h -- the weights of a model that adapters can change, by every name adapters give them.
+/* lora_names.h -- the weights of a model that adapters change, by every name adapters give them.
  *
  * A module is a layer with a weight, "down_blocks.1...attn1.to_q". diffusers puts the part before
  * it and a dot between, kohya's scripts a word of their own and underscores; for the UNet they also

@@ -22,6 +22,7 @@
 #include "models/sdxl_config.h"
 #include "runtime/exif.h"
 #include "runtime/parameters.h"
+#include "runtime/lora.h"
 #include "runtime/picture.h"
 #include "runtime/prompt.h"
 #include "runtime/sampler.h"
@@ -142,14 +143,21 @@ static at_status read_tensors(at_source *s, at_error *err)
     return status;
 }
 
+/* A file in memory, for what wants a path; to be closed. */
+static int make_file(const unsigned char *data, size_t bytes, char path[64])
+{
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    AT_ASSERT(fd >= 0 && (bytes == 0 || write(fd, data, bytes) == (ssize_t)bytes),
+              "no memory file of %zu bytes", bytes);
+    snprintf(path, 64, "/proc/self/fd/%d", fd);
+    return fd;
+}
+
 at_status at_fuzz_source(const unsigned char *data, size_t bytes, at_error *err)
 {
     char path[64];
     at_source *s = NULL;
-    int fd = memfd_create("input", MFD_CLOEXEC);
-    AT_ASSERT(fd >= 0 && (bytes == 0 || write(fd, data, bytes) == (ssize_t)bytes),
-              "no memory file of %zu bytes", bytes);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    const int fd = make_file(data, bytes, path);
     at_status status = at_source_open(&s, path, err);
     if (status == AT_OK)
         status = read_tensors(s, err);
@@ -193,6 +201,69 @@ void at_mend_checkpoint(unsigned char *data, size_t bytes)
     memcpy(data + LENGTH, &all, sizeof all);
     sum = at_checksum_of(data, HEADER_SUM);
     memcpy(data + HEADER_SUM, &sum, sizeof sum);
+}
+
+/* --- adapters --------------------------------------------------------------------------------- */
+
+/* For the model that reference/lora.py makes. */
+at_status at_fuzz_lora(const unsigned char *data, size_t bytes, at_error *err)
+{
+    static const at_sdxl_about model = {
+        .has = { [AT_SDXL_UNET] = true, [AT_SDXL_TEXT_1] = true, [AT_SDXL_TEXT_2] = true },
+        .unet = { .levels = 3,
+                  .channels = { 8, 16, 16 },
+                  .heads = { 1, 2, 2 },
+                  .layers = { 2, 2, 2 },
+                  .down = { { 0 }, { 1, 1 }, { 2, 2 } },
+                  .up = { { 2, 2, 2 }, { 1, 1, 1 } },
+                  .mid_resnets = 2,
+                  .mid_depth = 2,
+                  .in = 4,
+                  .latent = 4,
+                  .context = 32,
+                  .pooled = 20,
+                  .sizes = 6,
+                  .size_dim = 8,
+                  .groups = 4,
+                  .eps = 1e-5f,
+                  .cos_first = true },
+        .text = { { .vocabulary = 64,
+                    .positions = 16,
+                    .width = 12,
+                    .inner = 24,
+                    .layers = 2,
+                    .heads = 2,
+                    .end = 63,
+                    .eps = 1e-5f,
+                    .act = AT_ACT_QUICK_GELU },
+                  { .vocabulary = 64,
+                    .positions = 16,
+                    .width = 20,
+                    .inner = 40,
+                    .layers = 2,
+                    .heads = 2,
+                    .projection = 20,
+                    .end = 63,
+                    .eps = 1e-5f,
+                    .act = AT_ACT_QUICK_GELU } },
+    };
+    static const char conv[] = "unet.conv_in.weight";
+    float w[8 * 4 * 3 * 3] = { 0 };
+    char path[64];
+    const int fd = make_file(data, bytes, path);
+    at_loras *loras = at_loras_new();
+    AT_ASSERT(loras, "no memory for a list of adapters");
+    at_status status = at_loras_add(loras, &model, path, 0.5, err);
+    const at_weight_change change = at_loras_change(loras);
+    const bool touched = at_loras_touch(loras, AT_SDXL_UNET) ||
+                         at_loras_touch(loras, AT_SDXL_TEXT_1) ||
+                         at_loras_touch(loras, AT_SDXL_TEXT_2);
+    AT_ASSERT(touched == (status == AT_OK), "what was refused changes weights");
+    if (status == AT_OK && change.touches(change.context, conv))
+        status = change.add(change.context, conv, w, AT_COUNT(w), err);
+    at_loras_free(loras);
+    close(fd);
+    return status;
 }
 
 /* --- pictures --------------------------------------------------------------------------------- */
