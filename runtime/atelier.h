@@ -91,7 +91,7 @@ typedef struct at_request {
     const char *spacing;    /* "leading", "trailing", "linspace" */
     const char *prediction; /* "epsilon", "v_prediction", "sample" */
     int zero_snr;           /* 0, 1 */
-    double guidance; /* -1: 5, with a mask 7.5 */
+    double guidance;        /* -1: 5, with a mask 7.5 */
     double guidance_rescale;
     /* What SDXL is told about the picture; -1: that of a whole picture of this size. */
     int64_t original_size[2], target_size[2]; /* height, width */
@@ -112,8 +112,8 @@ typedef struct at_request {
     const at_lora_use *loras;
     int n_loras;
     const char *lora_folder; /* of those that a prompt names; NULL: such prompts are refused */
-    bool tile_vae;     /* decode in tiles: less memory, other pixels */
-    bool latents_only; /* nothing is decoded */
+    bool tile_vae;           /* decode in tiles: less memory, other pixels */
+    bool latents_only;       /* nothing is decoded */
     /* Called before every step and when the work is done; false cancels. From the same thread. */
     bool (*progress)(void *context, at_drawing *drawing, int step, int steps);
     void *progress_context;

@@ -176,11 +176,9 @@ static at_status find_box(at_canvas *c, const at_picture *mask, int64_t pad, at_
     const int64_t width = c->right - c->left, height = c->bottom - c->top;
     const double drawn = (double)c->width / (double)c->height;
     if ((double)width / (double)height > drawn)
-        widen(&c->top, &c->bottom, (int64_t)((double)width / drawn - (double)height),
-              mask->height);
+        widen(&c->top, &c->bottom, (int64_t)((double)width / drawn - (double)height), mask->height);
     else
-        widen(&c->left, &c->right, (int64_t)((double)height * drawn - (double)width),
-              mask->width);
+        widen(&c->left, &c->right, (int64_t)((double)height * drawn - (double)width), mask->width);
     return AT_OK;
 }
 
@@ -273,8 +271,9 @@ static at_status fit_picture(at_picture *out, const at_canvas *c, const at_pictu
 
 static at_picture borrow(const at_pixels *p)
 {
-    return (at_picture){ p->width, p->height, p->channels, 8, (void *)(uintptr_t)p->data,
-                         { .orientation = 1 } };
+    return (at_picture){
+        p->width, p->height, p->channels, 8, (void *)(uintptr_t)p->data, { .orientation = 1 }
+    };
 }
 
 static at_status make_masked(at_canvas *c, const at_request *r, at_error *err)

@@ -81,8 +81,8 @@ at_status at_prompts_read(at_prompts *out, const at_model *m, const at_request *
     const at_sdxl_about *about = at_sdxl_about_of(m->sdxl);
     *out = (at_prompts){ .guided = guided };
     out->zeros = guided && !r->negative && about->zeros_for_no_negative;
-    AT_TRY(at_prompt_syntax_named(&out->syntax, r->prompt_syntax ? r->prompt_syntax : "literal",
-                                  err));
+    AT_TRY(
+        at_prompt_syntax_named(&out->syntax, r->prompt_syntax ? r->prompt_syntax : "literal", err));
     for (int i = about->has[AT_SDXL_TEXT_1] ? 0 : 1; i < AT_CONDITIONING_ENCODERS; i++) {
         at_prompts_of *of = &out->of[out->n_encoders++];
         of->index = i;
@@ -233,8 +233,8 @@ static at_status measure(at_conditioning *c, const at_model *m, const at_prompts
         c->pooled_width = t->projection ? t->projection : c->pooled_width;
         if (clip_skip < 0 || clip_skip > t->layers - 1)
             return at_fail(err, AT_INVALID, "clip skip %d, expected 0 to %lld: %s has %lld layers",
-                           clip_skip, (long long)(t->layers - 1),
-                           at_sdxl_part_name(p->of[i].part), (long long)t->layers);
+                           clip_skip, (long long)(t->layers - 1), at_sdxl_part_name(p->of[i].part),
+                           (long long)t->layers);
     }
     if (c->width != unet->context || c->pooled_width != unet->pooled)
         return at_fail(err, AT_UNSUPPORTED,
@@ -255,8 +255,8 @@ at_status at_conditioning_make(at_conditioning *out, at_model *m, const at_promp
     c.context = calloc((size_t)(c.rows * c.tokens * c.width), sizeof *c.context);
     c.pooled = calloc((size_t)(c.rows * c.pooled_width), sizeof *c.pooled);
     if (!c.context || !c.pooled)
-        status = at_fail(err, AT_NO_MEMORY, "no memory for %lld tokens of text",
-                         (long long)c.tokens);
+        status =
+            at_fail(err, AT_NO_MEMORY, "no memory for %lld tokens of text", (long long)c.tokens);
     for (int i = 0; i < p->n_encoders && status == AT_OK; i++) {
         const at_prompts_of *of = &p->of[i];
         encoder e = { m, NULL, config_of(m, of), of->part, p->syntax, HIDDEN };

@@ -12,11 +12,11 @@
 
 struct at_denoise {
     at_denoise_task task;
-    int64_t i;              /* the evaluation that is next */
-    int64_t each, rows;     /* numbers of a picture's latents; of the UNet's batch */
-    int64_t in, per;        /* channels that the UNet reads; its rows for a picture */
-    bool blends;            /* the picture is mixed in after each step */
-    at_plan *plan;          /* the part's */
+    int64_t i;          /* the evaluation that is next */
+    int64_t each, rows; /* numbers of a picture's latents; of the UNet's batch */
+    int64_t in, per;    /* channels that the UNet reads; its rows for a picture */
+    bool blends;        /* the picture is mixed in after each step */
+    at_plan *plan;      /* the part's */
     at_tensor latent, time, out;
     at_dtype dtype;
     float *memory;                               /* of all that follows */

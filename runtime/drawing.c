@@ -8,6 +8,7 @@
 #include "engine/clock.h"
 #include "kernels/shape.h"
 #include "runtime/latents.h"
+#include "runtime/recipe.h"
 #include "runtime/way.h"
 
 enum { PIXEL = 3 };
@@ -209,8 +210,8 @@ static at_status begin_leg(at_drawing *d, at_error *err)
     const double begin = at_clock_seconds();
     const double loaded = leg->model->load_seconds;
     at_conditioning text = { 0 };
-    at_status status = at_conditioning_make(&text, leg->model, &leg->prompts,
-                                            d->request.clip_skip, adapters, err);
+    at_status status =
+        at_conditioning_make(&text, leg->model, &leg->prompts, d->request.clip_skip, adapters, err);
     d->times.text += at_clock_seconds() - begin - (leg->model->load_seconds - loaded);
     if (status == AT_OK && d->leg == 0) {
         const double encode = at_clock_seconds(), before = leg->model->load_seconds;
@@ -248,8 +249,9 @@ static at_status set_seeds(at_drawing *d, at_error *err)
     d->seeds = calloc(count, sizeof *d->seeds);
     d->pictures = calloc(count, sizeof *d->pictures);
     d->recipes = calloc(count, sizeof *d->recipes);
+    d->parameters = calloc(count, sizeof *d->parameters);
     d->guess = calloc(count * (size_t)d->each, sizeof *d->guess);
-    if (!d->seeds || !d->pictures || !d->recipes || !d->guess)
+    if (!d->seeds || !d->pictures || !d->recipes || !d->parameters || !d->guess)
         return at_fail(err, AT_NO_MEMORY, "no memory for %d pictures", r->count);
     for (int i = 0; i < r->count; i++)
         d->seeds[i] = r->seeds ? r->seeds[i] : r->seed + (uint64_t)i;
@@ -306,15 +308,16 @@ void at_drawing_free(at_drawing *d)
         at_prompts_free(&d->legs[i].prompts);
         let_go(d, d->legs[i].model);
     }
-    for (int i = 0; i < d->request.count && d->pictures && d->recipes; i++) {
+    for (int i = 0; i < d->request.count && d->pictures && d->recipes && d->parameters; i++) {
         at_picture_free(&d->pictures[i]);
         free(d->recipes[i]);
+        free(d->parameters[i]);
     }
     at_loras_free(d->adapters.list);
     at_noise_free(d->noise);
     at_canvas_free(&d->canvas);
-    void *memory[] = { d->seeds, d->latents, d->image,    d->image_noise, d->mask,
-                       d->masked, d->guess,  d->pictures, d->recipes };
+    void *memory[] = { d->seeds,  d->latents, d->image,    d->image_noise, d->mask,
+                       d->masked, d->guess,   d->pictures, d->recipes,     d->parameters };
     for (size_t i = 0; i < AT_COUNT(memory); i++)
         free(memory[i]);
     free(d);
@@ -377,11 +380,40 @@ static at_status decode(at_drawing *d, at_error *err)
     return status;
 }
 
+static const char *file_of(const at_model *m)
+{
+    const char *slash = strrchr(m->path, '/');
+    return slash ? slash + 1 : m->path;
+}
+
+static at_status write_recipes(at_drawing *d, at_error *err)
+{
+    const at_model *m = d->model, *refiner = d->request.refiner;
+    at_recipe_facts facts = {
+        .model = file_of(m),
+        .model_hash = at_model_hash(m),
+        .refiner = refiner ? file_of(refiner) : NULL,
+        .refiner_hash = refiner ? at_model_hash(refiner) : NULL,
+        .sampler = at_sampler_at(d->legs[0].sampler)->name,
+        .device = at_model_device(m),
+        .precision = at_model_precision(m),
+        .mode = m->exact ? "exact" : "fast",
+        .width = d->request.width,
+        .height = d->request.height,
+    };
+    for (int i = 0; i < d->request.count; i++) {
+        facts.seed = d->seeds[i];
+        AT_TRY(at_recipe_write(&d->recipes[i], &d->parameters[i], &d->request, &facts, err));
+    }
+    return AT_OK;
+}
+
 at_status at_drawing_finish(at_drawing *d, at_error *err)
 {
     AT_ASSERT(!d->denoise && !d->finished, "a drawing finished twice, or before its last step");
     if (!d->request.latents_only)
         AT_TRY(decode(d, err));
+    AT_TRY(write_recipes(d, err));
     for (int i = 0; i < d->n_legs; i++)
         let_go(d, d->legs[i].model);
     d->finished = true;

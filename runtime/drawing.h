@@ -37,9 +37,9 @@ struct at_drawing {
     float *image, *image_noise, *mask, *masked;
     bool tells_mask; /* the UNet is told the mask and the masked picture */
     at_denoise *denoise;
-    float *guess; /* (count, each): the last leg's, for previews after it */
-    at_picture *pictures; /* (count), when finished */
-    char **recipes;       /* the same */
+    float *guess;                 /* (count, each): the last leg's, for previews after it */
+    at_picture *pictures;         /* (count), when finished */
+    char **recipes, **parameters; /* the same: recipe.h's two texts */
     bool finished;
     at_drawing_times times;
     double begun; /* by at_clock_seconds() */

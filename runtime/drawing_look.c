@@ -5,6 +5,7 @@
 
 #include "kernels/shape.h"
 #include "runtime/drawing.h"
+#include "runtime/recipe.h"
 
 enum { PIXEL = 3, PREVIEW_CHANNELS = 4 };
 
@@ -91,6 +92,8 @@ at_status at_drawing_save(at_drawing *d, int i, const char *path, at_error *err)
     expect_picture(d, i);
     if (!d->pictures[i].pixels)
         return at_fail(err, AT_INVALID, "%s: there is no picture, only latents", path);
-    const at_picture_write_options options = { 0 };
+    const at_picture_text texts[] = { { (char[]){ AT_RECIPE_TEXT }, d->recipes[i] },
+                                      { (char[]){ AT_PARAMETERS_TEXT }, d->parameters[i] } };
+    const at_picture_write_options options = { .text = texts, .n_texts = (int)AT_COUNT(texts) };
     return at_picture_write(path, &d->pictures[i], &options, err);
 }

@@ -81,8 +81,8 @@ static at_status shrink_mask(at_drawing *d, at_error *err)
     if (!d->mask)
         return at_fail(err, AT_NO_MEMORY, "no memory for a mask");
     for (int64_t i = 0; i < d->size[1] * d->size[2]; i++)
-        d->mask[i] = at_canvas_drawn(&d->canvas, i / d->size[2] * shrinks,
-                                     i % d->size[2] * shrinks);
+        d->mask[i] =
+            at_canvas_drawn(&d->canvas, i / d->size[2] * shrinks, i % d->size[2] * shrinks);
     return AT_OK;
 }
 

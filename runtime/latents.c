@@ -80,8 +80,7 @@ static at_status get_output(at_plan *plan, at_tensor t, grid *out, at_error *err
 {
     const at_view v = at_graph_view(at_plan_graph(plan), t);
     void *raw = malloc(at_view_bytes(&v));
-    at_status status = raw ? AT_OK
-                           : at_fail(err, AT_NO_MEMORY, "no memory for what the VAE gives");
+    at_status status = raw ? AT_OK : at_fail(err, AT_NO_MEMORY, "no memory for what the VAE gives");
     if (status == AT_OK)
         status = at_plan_get(plan, t, raw, err);
     if (status == AT_OK)
@@ -188,8 +187,8 @@ static void free_row(grid *row, int64_t n)
 }
 
 /* A row of tiles, blended with the row above, if there is one, and among themselves. */
-static at_status make_row(const coder *c, grid *row, const grid *above, const grid *in,
-                          int64_t top, const tiling *t, at_error *err)
+static at_status make_row(const coder *c, grid *row, const grid *above, const grid *in, int64_t top,
+                          const tiling *t, at_error *err)
 {
     int64_t n = 0;
     for (int64_t left = 0; left < in->width; left += t->step, n++) {
@@ -293,10 +292,9 @@ void at_latents_sample(float *latents, const float *moments, const float *noise,
             const float *at = moments + i * 2 * channels;
             const float spread = expf(0.5f * fminf(fmaxf(at[channels + k], -30), 20));
             const float z = at[k] + spread * noise[k * n + i];
-            latents[k * n + i] =
-                vae->normalized && scaling == AT_LATENTS_NORMALIZED
-                    ? (z - (float)vae->mean[k]) * scale / (float)vae->std[k]
-                    : (z - (float)vae->shift) * scale;
+            latents[k * n + i] = vae->normalized && scaling == AT_LATENTS_NORMALIZED
+                                     ? (z - (float)vae->mean[k]) * scale / (float)vae->std[k]
+                                     : (z - (float)vae->shift) * scale;
         }
 }
 

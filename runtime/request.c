@@ -6,7 +6,10 @@
 #include "kernels/shape.h"
 #include "runtime/picture.h"
 
-#define LEFT_OPEN   { -1, -1 }
+#define LEFT_OPEN \
+    {             \
+        -1, -1    \
+    }
 
 const at_request at_request_usual = {
     .count = 1,
@@ -132,7 +135,7 @@ static at_status check_pictures(const at_request *r, at_error *err)
 {
     if (!r->mask && (r->only_masked != -1 || r->paste_original || r->mask_blur != 0))
         return at_fail(err, AT_INVALID, "%s without a mask",
-                       r->paste_original    ? "paste_original"
+                       r->paste_original      ? "paste_original"
                        : r->only_masked != -1 ? "only_masked"
                                               : "mask_blur");
     AT_TRY(expect_real("mask_blur", r->mask_blur, 0, AT_REQUEST_BLUR_MAX, err));
@@ -147,8 +150,9 @@ static at_status check_pictures(const at_request *r, at_error *err)
     AT_TRY(check_pixels("the mask", r->mask, err));
     if (r->mask->width == r->picture->width && r->mask->height == r->picture->height)
         return AT_OK;
-    return at_fail(err, AT_INVALID, "the mask has %lld x %lld pixels, expected the picture's %lld x "
-                                    "%lld",
+    return at_fail(err, AT_INVALID,
+                   "the mask has %lld x %lld pixels, expected the picture's %lld x "
+                   "%lld",
                    (long long)r->mask->width, (long long)r->mask->height,
                    (long long)r->picture->width, (long long)r->picture->height);
 }
@@ -180,8 +184,7 @@ static at_status fill_size(at_request *r, const at_sdxl_about *about, at_error *
     }
     if (r->width * r->height > AT_PICTURE_PIXELS_MAX)
         return at_fail(err, AT_INVALID, "%lld x %lld pixels, expected at most %lld",
-                       (long long)r->width, (long long)r->height,
-                       (long long)AT_PICTURE_PIXELS_MAX);
+                       (long long)r->width, (long long)r->height, (long long)AT_PICTURE_PIXELS_MAX);
     return AT_OK;
 }
 
@@ -193,8 +196,9 @@ static at_status fill_told(at_request *r, at_error *err)
         return at_fail(err, AT_INVALID,
                        "negative_original_size and negative_target_size: expected both or none");
     if (!r->picture && is_open(r->negative_original_size) && !is_open(r->negative_crop))
-        return at_fail(err, AT_INVALID, "negative_crop without negative_original_size and "
-                                        "negative_target_size");
+        return at_fail(err, AT_INVALID,
+                       "negative_crop without negative_original_size and "
+                       "negative_target_size");
     const bool same = !r->picture && is_open(r->negative_original_size);
     AT_TRY(fill_pair("original_size", r->original_size, r->height, r->width, err));
     AT_TRY(fill_pair("target_size", r->target_size, r->height, r->width, err));
@@ -234,8 +238,7 @@ at_status at_request_sizes(float *out, const at_request *r, const at_sdxl_about 
     const int64_t *crop = negative && (scored || !over) ? r->negative_crop : r->crop;
     const int64_t n = scored ? 5 : 6;
     if (about->unet.sizes != n)
-        return at_fail(err, AT_UNSUPPORTED,
-                       "the UNet is told %lld sizes, which %s are not%s",
+        return at_fail(err, AT_UNSUPPORTED, "the UNet is told %lld sizes, which %s are not%s",
                        (long long)about->unet.sizes, scored ? "those with a score" : "these",
                        over ? "" : ": is it a refiner, which draws over a picture?");
     for (int i = 0; i < 2; i++) {

@@ -134,8 +134,8 @@ static at_status check_known(const char *setting, const char *key, at_sampler sa
     return at_fail(err, AT_INVALID, "the sampler %s knows no %s", info->name, setting);
 }
 
-static at_status find_name(int *out, const char *setting, const char *name,
-                           const char *const *list, at_error *err)
+static at_status find_name(int *out, const char *setting, const char *name, const char *const *list,
+                           at_error *err)
 {
     char names[NAMES_MAX] = "";
     for (*out = 0; list[*out]; ++*out) {
