@@ -7,6 +7,7 @@
 
 #include "engine/clock.h"
 #include "kernels/shape.h"
+#include "runtime/fits.h"
 #include "runtime/latents.h"
 #include "runtime/recipe.h"
 #include "runtime/way.h"
@@ -240,6 +241,28 @@ static void end_leg(at_drawing *d)
     d->leg++;
 }
 
+/* --- memory ----------------------------------------------------------------------------------- */
+
+static at_status check_memory(const at_drawing *d, at_error *err)
+{
+    const at_request *r = &d->request;
+    for (int i = 0; i < d->n_legs; i++) {
+        const at_leg *leg = &d->legs[i];
+        const int64_t rows = leg->guided ? 2 : 1;
+        const at_fits fits = {
+            .model = leg->model,
+            .size = { rows * r->count, d->size[1], d->size[2],
+                      AT_CLIP_LENGTH * leg->prompts.chunks },
+            .rows = rows,
+            .encodes = i == 0 && r->picture,
+            .decodes = i == d->n_legs - 1 && !r->latents_only,
+            .tiles = r->tile_vae,
+        };
+        AT_TRY(at_fits_check(&fits, err));
+    }
+    return AT_OK;
+}
+
 /* --- begin ------------------------------------------------------------------------------------ */
 
 static at_status set_seeds(at_drawing *d, at_error *err)
@@ -279,6 +302,7 @@ static at_status begin(at_drawing *d, const at_request *r, at_error *err)
     AT_TRY(add_legs(d, err));
     AT_TRY(set_seeds(d, err));
     AT_TRY(add_adapters(d, err));
+    AT_TRY(check_memory(d, err));
     return begin_leg(d, err);
 }
 

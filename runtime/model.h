@@ -24,6 +24,7 @@ struct at_model {
     uint64_t adapters[AT_SDXL_PARTS]; /* that a loaded part has in its weights: at_model_adapters */
     double load_seconds;              /* spent on loading, in all */
     const at_drawing *drawing;        /* that is under way */
+    char fitted[AT_MODEL_KEY_MAX];    /* what was last found to fit into memory: fits.c */
 };
 
 /* at_model_open() on a device that is the caller's and outlives the model. */
