@@ -121,10 +121,9 @@ static void put_sampler(page *p, const at_request *r, const char *name)
 
 static void put_over(page *p, const at_request *r)
 {
-    const double usual = r->mask ? 0.9999 : 0.3;
     if (!r->picture)
         return;
-    put_real(p, "Denoising strength", r->strength == -1 ? usual : r->strength);
+    put_real(p, "Denoising strength", r->strength);
     if (r->mask && r->mask_blur > 0)
         put_real(p, "Mask blur", r->mask_blur);
     if (r->mask && r->only_masked >= 0) {

@@ -10,7 +10,8 @@
 
 enum { AT_PARAMETERS_MAX = 128, AT_PARAMETERS_BYTES_MAX = 1 << 20 };
 
-/* What recipe.h knows, as such a text, freed with free(). */
+/* What recipe.h knows, as such a text, freed with free(). Numbers that the request leaves open are
+ * decided already. */
 AT_API at_status at_parameters_write(char **out, const at_request *r, const at_recipe_facts *facts,
                                      at_error *err);
 

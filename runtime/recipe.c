@@ -245,16 +245,12 @@ static at_status write_json(char **out, const at_request *r, const at_recipe_fac
                             at_error *err)
 {
     at_json_writer w = { .bytes_max = AT_RECIPE_BYTES_MAX };
-    at_request whole = *r;
     at_status status = AT_OK;
     at_error why = { 0 };
-    whole.sampler = facts->sampler;
-    if (r->picture && r->strength == -1)
-        whole.strength = r->mask ? 0.9999 : 0.3;
     at_json_write_object(&w);
     put_facts(&w, facts);
     for (size_t i = 0; i < AT_COUNT(settings) && status == AT_OK; i++)
-        status = put_setting(&w, &settings[i], &whole, &why);
+        status = put_setting(&w, &settings[i], r, &why);
     if (status == AT_OK)
         status = put_brought(&w, r, &why);
     if (status == AT_OK) {
@@ -267,13 +263,30 @@ static at_status write_json(char **out, const at_request *r, const at_recipe_fac
     return status == AT_OK ? AT_OK : at_fail(err, status, "the picture's recipe: %s", why.text);
 }
 
+/* The request with what atelier.h says of those that are left open. */
+static at_request decided(const at_request *r, const at_recipe_facts *facts)
+{
+    at_request whole = *r;
+    whole.sampler = facts->sampler;
+    if (r->guidance == -1)
+        whole.guidance = r->mask ? 7.5 : 5;
+    if (r->aesthetic_score == -1)
+        whole.aesthetic_score = 6;
+    if (r->negative_aesthetic_score == -1)
+        whole.negative_aesthetic_score = 2.5;
+    if (r->picture && r->strength == -1)
+        whole.strength = r->mask ? 0.9999 : 0.3;
+    return whole;
+}
+
 at_status at_recipe_write(char **json, char **parameters, const at_request *r,
                           const at_recipe_facts *facts, at_error *err)
 {
     char *text = NULL;
+    const at_request whole = decided(r, facts);
     if (json)
-        AT_TRY(write_json(&text, r, facts, err));
-    at_status status = parameters ? at_parameters_write(parameters, r, facts, err) : AT_OK;
+        AT_TRY(write_json(&text, &whole, facts, err));
+    at_status status = parameters ? at_parameters_write(parameters, &whole, facts, err) : AT_OK;
     if (status != AT_OK)
         free(text);
     else if (json)

@@ -129,7 +129,7 @@ static void full_requests_come_back(void **state)
     r.spacing = "trailing";
     r.prediction = "v_prediction";
     r.zero_snr = 1;
-    r.guidance = 0.1;
+    r.guidance = r.aesthetic_score = -1;
     r.crop[0] = 0;
     r.crop[1] = -7;
     r.picture = &picture;
@@ -146,7 +146,8 @@ static void full_requests_come_back(void **state)
     assert_string_equal(back.request.negative, "");
     assert_int_equal(back.request.zero_snr, 1);
     assert_int_equal(back.request.crop[1], -7);
-    assert_true(back.request.guidance == 0.1 && back.request.strength == 0.9999);
+    assert_true(back.request.guidance == 7.5 && back.request.strength == 0.9999);
+    assert_true(back.request.aesthetic_score == 6);
     assert_true(back.request.paste_original && back.request.tile_vae);
     assert_true(back.needs_picture && back.needs_mask);
     at_recipe_pixels_hash(hash, &mask);
@@ -279,8 +280,9 @@ static void parameters_are_what_a1111_writes(void **state)
     r.only_masked = 32;
     r.loras = uses;
     r.n_loras = 2;
-    test_must(at_parameters_write(&text, &r, &f, &err), &err);
-    assert_string_equal(text, "Steps: 30, Sampler: Euler a, Schedule type: Beta, CFG scale: 5, "
+    r.guidance = -1;
+    test_must(at_recipe_write(NULL, &text, &r, &f, &err), &err);
+    assert_string_equal(text, "Steps: 30, Sampler: Euler a, Schedule type: Beta, CFG scale: 7.5, "
                               "Seed: 18446744073709551615, Size: 1024x768, "
                               "Model hash: 0123456789abcdef, Model: \"odd: name\", "
                               "Denoising strength: 0.9999, Mask blur: 4, "
