@@ -6,18 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LEFT_LEAST = 20, LEFT_MOST = 32 }; /* columns of the help */
+
+/* "--name ARGUMENT"; its columns. */
+static int left_of(const at_option *o, char left[64])
+{
+    const int n = snprintf(left, 64, "%s%s%s", o->name, o->argument ? " " : "",
+                           o->argument ? o->argument : "");
+    return n < LEFT_MOST ? n : LEFT_MOST;
+}
+
 static void print_help(const at_usage *u)
 {
+    char left[64];
+    int columns = LEFT_LEAST;
     printf("usage: atelier %s%s%s [options]\n%s\n", u->command, *u->arguments ? " " : "",
            u->arguments, u->summary);
+    for (int i = 0; i < u->n_options; i++)
+        if (u->options[i].name && left_of(&u->options[i], left) > columns)
+            columns = left_of(&u->options[i], left);
     for (int i = 0; i < u->n_options; i++) {
         const at_option *o = &u->options[i];
-        char left[64];
-        snprintf(left, sizeof left, "%s%s%s", o->name, o->argument ? " " : "",
-                 o->argument ? o->argument : "");
-        printf("  %-20s %s\n", left, o->help);
+        if (!o->name) {
+            printf("%s:\n", o->help);
+            continue;
+        }
+        left_of(o, left);
+        printf("  %-*s %s\n", columns, left, o->help);
     }
-    printf("  %-20s %s\n", "--help", "this text");
+    printf("  %-*s %s\n", columns, "--help", "this text");
     if (u->more)
         fputs(u->more, stdout);
 }
@@ -48,10 +65,21 @@ static at_parsed take_number(const at_usage *u, const at_option *o, const char *
     return AT_PARSED;
 }
 
+static at_parsed take_word(const at_usage *u, const at_option *o, const char *text)
+{
+    at_words *words = o->value;
+    if (words->count == AT_WORDS_MAX) {
+        fprintf(stderr, "atelier %s: %s: at most %d of them\n", u->command, o->name, AT_WORDS_MAX);
+        return AT_PARSED_WRONG;
+    }
+    words->items[words->count++] = text;
+    return AT_PARSED;
+}
+
 static at_parsed take_option(const at_usage *u, int argc, char **argv, int *i)
 {
     const at_option *o = u->options, *end = o + u->n_options;
-    while (o < end && strcmp(argv[*i], o->name))
+    while (o < end && (!o->name || strcmp(argv[*i], o->name)))
         o++;
     if (o == end)
         return wrong(u, "there is no option", argv[*i]);
@@ -62,6 +90,8 @@ static at_parsed take_option(const at_usage *u, int argc, char **argv, int *i)
     if (*i + 1 >= argc)
         return wrong(u, "a value is missing after", o->name);
     const char *text = argv[++*i];
+    if (o->type == AT_OPTION_WORDS)
+        return take_word(u, o, text);
     if (o->type != AT_OPTION_TEXT)
         return take_number(u, o, text);
     *(const char **)o->value = text;

@@ -1,13 +1,14 @@
 /* command.h -- what the subcommands share: options, sentences, exit statuses.
  *
  * Exit status 0: done. 1: work was done and found something wrong. 2: it could not be done: a wrong
- * option, a missing file, no memory; one sentence on stderr says why. */
+ * option, a missing file, no memory; one sentence on stderr says why. 130: Ctrl-C ended it, as
+ * shells have it: 128 and the signal's number. */
 #ifndef AT_CLI_COMMAND_H
 #define AT_CLI_COMMAND_H
 
 #include "engine/device.h"
 
-enum { AT_EXIT_OK = 0, AT_EXIT_WRONG = 1, AT_EXIT_UNABLE = 2 };
+enum { AT_EXIT_OK = 0, AT_EXIT_WRONG = 1, AT_EXIT_UNABLE = 2, AT_EXIT_SIGNAL = 128 };
 
 /* argv[0] is the subcommand's name. */
 typedef int at_command_fn(int argc, char **argv);
@@ -19,14 +20,22 @@ typedef enum at_option_type {
     AT_OPTION_FLAG,
     AT_OPTION_TEXT,
     AT_OPTION_INT,
-    AT_OPTION_REAL
+    AT_OPTION_REAL,
+    AT_OPTION_WORDS,  /* a text that may be given several times */
+    AT_OPTION_HEADING /* none: a line of the help */
 } at_option_type;
+
+enum { AT_WORDS_MAX = 64 };
+typedef struct at_words {
+    const char *items[AT_WORDS_MAX];
+    int count;
+} at_words;
 
 /* One option: "--name", where its value goes, the bounds of a number, and its line of help. */
 typedef struct at_option {
-    const char *name;
+    const char *name; /* NULL: a heading */
     at_option_type type;
-    void *value; /* bool, const char *, int, double */
+    void *value; /* bool, const char *, int, double, at_words */
     double low, high;
     const char *argument, *help;
 } at_option;

@@ -21,7 +21,7 @@ static void print_commands(FILE *out)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].text);
     fputs("  version    the version of this program\n"
           "  help       this text; atelier help COMMAND says more\n"
-          "Exit status: 0 done, 1 done and something is wrong, 2 could not be done.\n",
+          "Exit status: 0 done, 1 done and something is wrong, 2 could not be done, 130 Ctrl-C.\n",
           out);
 }
 

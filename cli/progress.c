@@ -21,21 +21,40 @@ const char *at_bytes_text(uint64_t bytes, char text[AT_BYTES_TEXT])
     return text;
 }
 
+enum { COUNTED_TEXT = 96 };
+
+/* "12 of 50 steps, 0.54 steps/s", or the same of bytes. */
+static void counted_text(const at_bar *bar, uint64_t done, uint64_t total, double seconds,
+                         char text[COUNTED_TEXT])
+{
+    char a[AT_BYTES_TEXT], b[AT_BYTES_TEXT], rate[AT_BYTES_TEXT];
+    const double speed = seconds > 0 ? (double)done / seconds : 0;
+    if (bar->unit)
+        snprintf(text, COUNTED_TEXT, "%llu of %llu %s, %.3g %s/s", (unsigned long long)done,
+                 (unsigned long long)total, bar->unit, speed, bar->unit);
+    else
+        snprintf(text, COUNTED_TEXT, "%s of %s, %s/s", at_bytes_text(done, a),
+                 at_bytes_text(total, b), at_bytes_text((uint64_t)speed, rate));
+}
+
 static bool draw(void *context, uint64_t done, uint64_t total)
 {
     enum { CELLS = 30 };
     static const char full[CELLS + 1] = "##############################";
     at_bar *bar = context;
     double now = at_clock_seconds();
+    if (bar->unit && done == 0)
+        bar->started = now;
     if (!isatty(STDERR_FILENO) || now - bar->drawn < redraw_seconds)
         return true;
     double part = total ? (double)done / (double)total : 1, seconds = now - bar->started;
     int left = part > 0 ? (int)(seconds * (1 - part) / part) : 0;
-    char a[AT_BYTES_TEXT], b[AT_BYTES_TEXT], rate[AT_BYTES_TEXT];
-    fprintf(stderr, "\r%s [%-*.*s] %s of %s, %s/s, %d:%02d left \033[K", bar->what, CELLS,
-            (int)(part * CELLS), full, at_bytes_text(done, a), at_bytes_text(total, b),
-            at_bytes_text(seconds > 0 ? (uint64_t)((double)done / seconds) : 0, rate), left / 60,
-            left % 60);
+    char text[COUNTED_TEXT];
+    counted_text(bar, done, total, seconds, text);
+    fprintf(stderr, "\r%s [%-*.*s] %s", bar->what, CELLS, (int)(part * CELLS), full, text);
+    if (part > 0)
+        fprintf(stderr, ", %d:%02d left", left / 60, left % 60);
+    fputs(" \033[K", stderr);
     bar->drawn = now;
     bar->shown = true;
     return true;
@@ -44,6 +63,12 @@ static bool draw(void *context, uint64_t done, uint64_t total)
 void at_bar_start(at_bar *bar, const char *what)
 {
     *bar = (at_bar){ .what = what, .started = at_clock_seconds(), .progress = { draw, bar } };
+}
+
+void at_bar_start_counting(at_bar *bar, const char *what, const char *unit)
+{
+    at_bar_start(bar, what);
+    bar->unit = unit;
 }
 
 double at_bar_end(at_bar *bar)

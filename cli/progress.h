@@ -6,6 +6,7 @@
 
 typedef struct at_bar {
     const char *what; /* "import" */
+    const char *unit; /* of what is counted: "steps"; NULL: bytes */
     double started, drawn;
     bool shown;
     at_progress progress; /* hand this to the work */
@@ -13,6 +14,9 @@ typedef struct at_bar {
 
 /* 'bar' stays where it is while the work runs. */
 void at_bar_start(at_bar *bar, const char *what);
+/* The same for work that is counted in 'unit'. Its time begins when none is done: what comes before
+ * the first says nothing about how long the others take. */
+void at_bar_start_counting(at_bar *bar, const char *what, const char *unit);
 /* Wipes the bar; the seconds that the work took. */
 double at_bar_end(at_bar *bar);
 
