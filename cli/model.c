@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/model_list.h"
 #include "cli/model_run.h"
 #include "cli/progress.h"
 #include "cli/weights.h"
@@ -282,6 +283,7 @@ static const at_action actions[] = {
     { "export", run_export, "a checkpoint's tensors as safetensors" },
     { "verify", run_verify, "every byte of a checkpoint against its checksums" },
     { "show", run_show, "what a file of weights holds" },
+    { "list", at_model_list, "the models that are found by their names" },
     { "run", at_model_run, "a part of a model by itself" },
 };
 
