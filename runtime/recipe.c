@@ -263,7 +263,37 @@ static at_status write_json(char **out, const at_request *r, const at_recipe_fac
     return status == AT_OK ? AT_OK : at_fail(err, status, "the picture's recipe: %s", why.text);
 }
 
-/* The request with what atelier.h says of those that are left open. */
+static bool is_pair(const int64_t pair[2], int64_t first, int64_t second)
+{
+    return pair[0] == first && pair[1] == second;
+}
+
+static void leave_open(int64_t pair[2])
+{
+    pair[0] = pair[1] = -1;
+}
+
+/* What is told of the picture's size only because that is its size follows another size, if the
+ * recipe is repeated with one. */
+static void open_told(at_request *r, const at_recipe_facts *f)
+{
+    const int64_t *crop = r->crop, *negative = r->negative_crop;
+    const bool whole = r->picture ? is_pair(negative, 0, 0) : is_pair(negative, crop[0], crop[1]);
+    if (whole && is_pair(r->negative_original_size, r->original_size[0], r->original_size[1]) &&
+        is_pair(r->negative_target_size, r->target_size[0], r->target_size[1])) {
+        leave_open(r->negative_original_size);
+        leave_open(r->negative_target_size);
+        leave_open(r->negative_crop);
+    }
+    if (is_pair(r->original_size, f->height, f->width))
+        leave_open(r->original_size);
+    if (is_pair(r->target_size, f->height, f->width))
+        leave_open(r->target_size);
+    if (is_pair(crop, 0, 0))
+        leave_open(r->crop);
+}
+
+/* The request with what atelier.h says of the numbers that it leaves open. */
 static at_request decided(const at_request *r, const at_recipe_facts *facts)
 {
     at_request whole = *r;
@@ -276,6 +306,9 @@ static at_request decided(const at_request *r, const at_recipe_facts *facts)
         whole.negative_aesthetic_score = 2.5;
     if (r->picture && r->strength == -1)
         whole.strength = r->mask ? 0.9999 : 0.3;
+    if (!r->picture)
+        whole.strength = -1;
+    open_told(&whole, facts);
     return whole;
 }
 

@@ -167,6 +167,33 @@ static void full_requests_come_back(void **state)
     drop_file(noise);
 }
 
+static void told_sizes_follow_the_picture(void **state)
+{
+    (void)state;
+    at_request r = usual();
+    int64_t *const sizes[] = { r.original_size, r.target_size, r.negative_original_size,
+                               r.negative_target_size };
+    for (size_t i = 0; i < AT_COUNT(sizes); i++) {
+        sizes[i][0] = 768;
+        sizes[i][1] = 1024;
+    }
+    r.crop[0] = r.crop[1] = r.negative_crop[0] = r.negative_crop[1] = 0;
+    char *json = written(&r, &facts);
+    assert_null(strstr(json, "original_size"));
+    assert_null(strstr(json, "target_size"));
+    assert_null(strstr(json, "crop"));
+    free(json);
+    r.crop[1] = 5;
+    json = written(&r, &facts);
+    at_recipe back = read_back(json);
+    assert_int_equal(back.request.original_size[0], -1);
+    assert_int_equal(back.request.crop[1], 5);
+    assert_int_equal(back.request.negative_crop[1], 0);
+    assert_int_equal(back.request.negative_original_size[1], 1024);
+    at_recipe_free(&back);
+    free(json);
+}
+
 static void pixels_have_names(void **state)
 {
     (void)state;
@@ -356,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_requests_come_back),
         cmocka_unit_test(full_requests_come_back),
+        cmocka_unit_test(told_sizes_follow_the_picture),
         cmocka_unit_test(pixels_have_names),
         cmocka_unit_test(bad_requests_are_not_written),
         cmocka_unit_test(bad_recipes_are_refused),
