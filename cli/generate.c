@@ -34,7 +34,7 @@ static void catch_signals(void)
 /* --- while it draws --------------------------------------------------------------------------- */
 
 typedef struct watch {
-    const at_generate *g;
+    at_generate *g;
     at_bar bar;
     double previewed;
     bool preview_failed;
@@ -81,12 +81,14 @@ static void preview(watch *w, at_drawing *d, bool last)
     if (write_preview(w->g->words.preview, d, &err) == AT_OK)
         return;
     w->preview_failed = true;
-    at_generate_note(NULL, err.text);
+    at_generate_note(w->g, err.text);
 }
 
 static bool on_step(void *context, at_drawing *d, int step, int steps)
 {
     watch *w = context;
+    if (step == 0)
+        at_generate_tell(w->g);
     if (w->g->words.preview && step > 0)
         preview(w, d, step == steps);
     w->bar.progress.report(w->bar.progress.context, (uint64_t)step, (uint64_t)steps);

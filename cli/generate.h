@@ -17,7 +17,8 @@ enum {
     AT_GENERATE_COUNT_MAX = 64,
     AT_GENERATE_LORAS_MAX = 32,
     AT_GENERATE_TEXTS = 4, /* prompts that may come from files */
-    AT_GENERATE_OPTIONS_MAX = 80
+    AT_GENERATE_OPTIONS_MAX = 80,
+    AT_GENERATE_NOTES_MAX = 16
 };
 
 /* The values of options, as they were given; NULL and -1: not at all. */
@@ -45,6 +46,9 @@ typedef struct at_generate {
     at_pixels pixels[2]; /* what the request points at */
     at_places places;
     char trust_folder[AT_TUNING_FOLDER_MAX];
+    char notes[AT_GENERATE_NOTES_MAX][AT_ERROR_TEXT_MAX];
+    int n_notes;
+    bool told; /* notes no longer wait */
 } at_generate;
 
 /* Fills in words and request. AT_PARSED_WRONG has been said. */
@@ -54,14 +58,16 @@ void at_generate_free(at_generate *g);
 /* Finds and reads what the options name, and tries the places where something will be written. */
 at_status at_generate_prepare(at_generate *g, at_error *err);
 /* Whether the opened models are those of the recipe. */
-at_status at_generate_check_models(const at_generate *g, const at_model *model,
-                                   const at_model *refiner, at_error *err);
+at_status at_generate_check_models(at_generate *g, const at_model *model, const at_model *refiner,
+                                   at_error *err);
 
 /* Where picture i of 'count' goes: "x.png", or of several "x-1.png"; picture -1 is the sheet,
  * "x-sheet.png". */
 void at_generate_path(const at_generate *g, int i, int count, char path[AT_FOLDER_PATH_MAX]);
 
-/* What is worth saying: a line on stderr. */
+/* What is worth saying, a line on stderr; 'context' is the at_generate. What comes before the first
+ * step waits for it: of a request that is refused, one sentence tells why. */
 void at_generate_note(void *context, const char *sentence);
+void at_generate_tell(at_generate *g);
 
 #endif

@@ -3,17 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli/generate.h"
 #include "engine/file.h"
 #include "kernels/shape.h"
 
-static void note(const char *fmt, const char *name)
+/* 'name' is not what the recipe was made with, but what the user wanted instead. */
+static void note_other(at_generate *g, const char *name, const char *what)
 {
-    at_error text;
-    at_fail(&text, AT_OK, fmt, name);
-    at_generate_note(NULL, text.text);
+    char text[AT_ERROR_TEXT_MAX];
+    snprintf(text, sizeof text, "%.300s is not the %s that the recipe was made with", name, what);
+    at_generate_note(g, text);
 }
 
 /* --- models and adapters ---------------------------------------------------------------------- */
@@ -85,12 +85,13 @@ static at_status find_loras(at_generate *g, at_error *err)
 
 /* --- pictures and noise ----------------------------------------------------------------------- */
 
-/* Reads what 'option' names, if it does; 'wanted' is its hash in the recipe. */
-static at_status read_picture(const char *option, const char *path, const char *wanted,
-                              at_picture *picture, at_pixels *pixels, const at_pixels **out,
+/* One of the two that an option brings; 'wanted' is its hash in the recipe. */
+static at_status read_picture(at_generate *g, const char *option, const char *path,
+                              const char *wanted, at_picture *picture, const at_pixels **out,
                               at_error *err)
 {
     const at_picture_options options = { .alpha = AT_ALPHA_DROP };
+    at_pixels *pixels = &g->pixels[picture == &g->mask];
     char hash[AT_RECIPE_HASH_TEXT];
     if (!path && wanted)
         return at_fail(err, AT_INVALID, "the picture was drawn over another: %s brings that",
@@ -101,7 +102,7 @@ static at_status read_picture(const char *option, const char *path, const char *
     *pixels = (at_pixels){ picture->width, picture->height, picture->channels, picture->pixels };
     at_recipe_pixels_hash(hash, pixels);
     if (wanted && strcmp(hash, wanted) != 0)
-        note("%.300s is not the picture that the recipe was made with", path);
+        note_other(g, path, "picture");
     *out = pixels;
     return AT_OK;
 }
@@ -112,10 +113,9 @@ static at_status read_pictures(at_generate *g, at_error *err)
     const at_recipe *k = &g->recipe;
     if (w->mask && !w->image)
         return at_fail(err, AT_INVALID, "--mask without a picture: --image names one");
-    AT_TRY(read_picture("--image", w->image, k->picture_hash, &g->picture, &g->pixels[0],
-                        &g->request.picture, err));
-    AT_TRY(read_picture("--mask", w->mask, k->mask_hash, &g->mask, &g->pixels[1], &g->request.mask,
+    AT_TRY(read_picture(g, "--image", w->image, k->picture_hash, &g->picture, &g->request.picture,
                         err));
+    AT_TRY(read_picture(g, "--mask", w->mask, k->mask_hash, &g->mask, &g->request.mask, err));
     if (w->mask && (g->mask.width != g->picture.width || g->mask.height != g->picture.height))
         return at_fail(err, AT_INVALID,
                        "the mask %.150s is %lld x %lld, the picture %.150s %lld x %lld; they have "
@@ -136,7 +136,7 @@ static at_status find_noise(at_generate *g, at_error *err)
         return AT_OK;
     AT_TRY(at_recipe_file_hash(hash, g->words.noise, err));
     if (wanted && strcmp(hash, wanted) != 0)
-        note("%.300s is not the noise that the recipe was made with", g->words.noise);
+        note_other(g, g->words.noise, "noise");
     g->request.noise_file = g->words.noise;
     return AT_OK;
 }
@@ -210,7 +210,8 @@ static void fill_options(at_generate *g)
                                      .mode = g->words.mode,
                                      .threads = g->words.threads,
                                      .library_folders = g->places.folders,
-                                     .warn = at_generate_note };
+                                     .warn = at_generate_note,
+                                     .warn_context = g };
     if (at_tuning_folder(NULL, g->trust_folder, &none) == AT_OK &&
         at_tuning_folder_make(g->trust_folder, &none) == AT_OK)
         g->options.trust_folder = g->trust_folder;
@@ -227,8 +228,8 @@ at_status at_generate_prepare(at_generate *g, at_error *err)
 }
 
 /* 'given': the user named this file, and may have meant another model. */
-static at_status check_model(const char *path, const char *hash, const char *wanted, bool given,
-                             at_error *err)
+static at_status check_model(at_generate *g, const char *path, const char *hash, const char *wanted,
+                             bool given, at_error *err)
 {
     if (!wanted || !strcmp(hash, wanted))
         return AT_OK;
@@ -236,16 +237,16 @@ static at_status check_model(const char *path, const char *hash, const char *wan
         return at_fail(err, AT_INVALID,
                        "%.300s is not the model of the picture: expected %s, found %s; --model %s",
                        path, wanted, hash, "names another");
-    note("%.300s is not the model that the recipe was made with", path);
+    note_other(g, path, "model");
     return AT_OK;
 }
 
-at_status at_generate_check_models(const at_generate *g, const at_model *model,
-                                   const at_model *refiner, at_error *err)
+at_status at_generate_check_models(at_generate *g, const at_model *model, const at_model *refiner,
+                                   at_error *err)
 {
     const at_recipe_facts *f = &g->recipe.facts;
-    AT_TRY(check_model(g->model, at_model_hash(model), f->model_hash, g->words.model, err));
-    return refiner ? check_model(g->refiner, at_model_hash(refiner), f->refiner_hash,
+    AT_TRY(check_model(g, g->model, at_model_hash(model), f->model_hash, g->words.model, err));
+    return refiner ? check_model(g, g->refiner, at_model_hash(refiner), f->refiner_hash,
                                  g->words.refiner, err)
                    : AT_OK;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/generate.h"
+#include "cli/recipe_report.h"
 #include "kernels/shape.h"
 #include "runtime/prompt.h"
 #include "runtime/sampler.h"
@@ -321,7 +322,7 @@ static at_status read_recipe(at_generate *g, at_error *err)
     at_picture_info info;
     at_error why = { 0 };
     AT_TRY(at_picture_about(&info, g->words.like, NULL, err));
-    const char *json = at_picture_text_of(&info, AT_RECIPE_TEXT);
+    const char *json = at_recipe_text(&info, AT_RECIPE_TEXT);
     at_status status =
         json ? at_recipe_read(&g->recipe, json, strlen(json), &why)
              : at_fail(&why, AT_NOT_FOUND, "the picture has no recipe of Atelier's in it");
@@ -423,8 +424,21 @@ void at_generate_free(at_generate *g)
         free(g->owned[i]);
 }
 
+/* --- notes ------------------------------------------------------------------------------------ */
+
 void at_generate_note(void *context, const char *sentence)
 {
-    (void)context;
-    fprintf(stderr, "atelier %s: note: %s\n", command, sentence);
+    at_generate *g = context;
+    if (g->told)
+        fprintf(stderr, "atelier %s: note: %s\n", command, sentence);
+    else if (g->n_notes < AT_GENERATE_NOTES_MAX)
+        snprintf(g->notes[g->n_notes++], AT_ERROR_TEXT_MAX, "%s", sentence);
+}
+
+void at_generate_tell(at_generate *g)
+{
+    g->told = true;
+    for (int i = 0; i < g->n_notes; i++)
+        at_generate_note(g, g->notes[i]);
+    g->n_notes = 0;
 }

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/json.h"
+#include "cli/recipe_report.h"
 #include "cli/weights.h"
 #include "runtime/picture.h"
 
@@ -24,7 +25,10 @@ static void print_picture(const at_picture_info *p, const char *path)
         puts("profile      a colour profile");
     if (*p->warning)
         printf("warning      %s\n", p->warning);
+    at_recipe_print(p);
     for (int i = 0; i < p->n_texts; i++) {
+        if (at_recipe_is_shown(p, i))
+            continue;
         printf("text         ");
         at_print_plain(p->text[i].name, strlen(p->text[i].name));
         printf(": ");
@@ -50,6 +54,7 @@ static at_status print_picture_json(const at_picture_info *p, at_error *err)
     for (int i = 0; i < p->n_texts; i++)
         at_json_put_text(&w, p->text[i].name, p->text[i].text);
     at_json_write_close(&w);
+    at_recipe_put(&w, p);
     at_json_write_close(&w);
     return at_json_finish(&w, err);
 }
