@@ -1,4 +1,4 @@
-/* model.c -- atelier model: weights into the store, out of it, checked and shown. */
+/* model.c -- atelier model: weights into the store, out of it, listed, checked and shown. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +12,8 @@
 #include "engine/json.h"
 #include "engine/json_write.h"
 #include "engine/transfer.h"
+#include "models/sdxl_export.h"
+#include "models/sdxl_import.h"
 
 /* --- import ----------------------------------------------------------------------------------- */
 
@@ -134,28 +136,61 @@ static at_status import_source(at_source *s, const char *const *words,
     return status;
 }
 
+static void print_note(void *context, const char *text)
+{
+    fprintf(stderr, "atelier %s: ", (const char *)context);
+    for (; *text; text++)
+        fputc((unsigned char)*text < ' ' ? ' ' : *text, stderr);
+    fputc('\n', stderr);
+}
+
+/* Two words, or one and the option that names the other: FROM TO, FROM -o TO. */
+static at_parsed parse_from_to(const at_usage *usage, int argc, char **argv, const char **words,
+                               const char *const *to)
+{
+    at_parsed parsed = at_options_parse(usage, argc, argv, words, 2);
+    if (parsed != AT_PARSED || (words[0] && !words[1] != !*to))
+        words[1] = words[1] ? words[1] : *to;
+    else
+        parsed =
+            at_options_parse_all(usage, 1, argv, words, 1); /* whose sentence is the right one */
+    return parsed;
+}
+
+enum { IMPORT_OWN = 3 };
+
 static int run_import(int argc, char **argv)
 {
-    const char *paths[TEXT_COUNT] = { NULL }, *words[2];
-    at_option list[TEXT_COUNT];
+    const char *paths[TEXT_COUNT] = { NULL }, *words[2], *to = NULL;
+    char name[] = "model import";
+    at_sdxl_import_options o = { .note = print_note, .context = name };
+    at_option list[IMPORT_OWN + TEXT_COUNT] = {
+        { "-o", AT_OPTION_TEXT, &to, 0, 0, "TO", "the checkpoint, instead of a second word" },
+        { "--variant", AT_OPTION_TEXT, &o.variant, 0, 0, "NAME",
+          "of a diffusers folder: fp16 takes *.fp16.safetensors" },
+        { "--vae", AT_OPTION_TEXT, &o.vae, 0, 0, "FROM",
+          "a file or folder whose VAE replaces the model's" },
+    };
     for (size_t i = 0; i < TEXT_COUNT; i++)
-        list[i] = (at_option){ text_options[i].option, AT_OPTION_TEXT, &paths[i], 0, 0, "FILE",
-                               text_options[i].help };
+        list[IMPORT_OWN + i] =
+            (at_option){ text_options[i].option, AT_OPTION_TEXT, &paths[i], 0, 0, "FILE",
+                         text_options[i].help };
     const at_usage usage = {
-        "model import",
+        name,
         "Writes weights into a checkpoint, which appears when it is whole.",
         "FROM TO",
         list,
-        TEXT_COUNT,
-        "FROM is a safetensors file, the index of one that was cut or a folder with either, a\n"
-        "PyTorch .pth file (no code in it is ever run), or a checkpoint.\n"
+        (int)AT_COUNT(list),
+        "FROM is a model of SDXL, a folder of diffusers or a single file; a safetensors file, the\n"
+        "index of one that was cut or a folder with either; a PyTorch .pth file (no code in it is\n"
+        "ever run); or a checkpoint.\n"
     };
     at_error err = { AT_OK, "" };
     at_source *s = NULL;
-    at_parsed parsed = at_options_parse_all(&usage, argc, argv, words, 2);
+    at_parsed parsed = parse_from_to(&usage, argc, argv, words, &to);
     if (parsed != AT_PARSED)
         return at_parsed_exit(parsed);
-    at_status status = at_source_open(&s, words[0], &err);
+    at_status status = at_sdxl_import_open(&s, words[0], &o, &err);
     if (status == AT_OK)
         status = import_source(s, words, paths, &err);
     at_source_close(s);
@@ -164,26 +199,58 @@ static int run_import(int argc, char **argv)
 
 /* --- export ----------------------------------------------------------------------------------- */
 
+typedef at_status export_fn(at_source *from, const char *path, const at_progress *progress,
+                            at_error *err);
+
+static const struct {
+    const char *name;
+    export_fn *run;
+} formats[] = {
+    { "plain", at_transfer_export },
+    { "diffusers", at_sdxl_export_folder },
+    { "safetensors", at_sdxl_export_single },
+};
+
+static export_fn *find_format(const char *name, at_error *err)
+{
+    for (size_t i = 0; i < AT_COUNT(formats); i++)
+        if (!strcmp(formats[i].name, name))
+            return formats[i].run;
+    at_fail(err, AT_INVALID, "--format: '%.100s' is not plain, diffusers or safetensors", name);
+    return NULL;
+}
+
 static int run_export(int argc, char **argv)
 {
-    const char *words[2];
-    const at_usage usage = { "model export",
-                             "Writes the tensors of a checkpoint, or of any file that can be "
-                             "imported, as safetensors.",
-                             "FROM TO",
-                             NULL,
-                             0,
-                             NULL };
+    const char *words[2], *to = NULL, *format = "plain";
+    const at_option list[] = {
+        { "-o", AT_OPTION_TEXT, &to, 0, 0, "TO", "the file or folder, instead of a second word" },
+        { "--format", AT_OPTION_TEXT, &format, 0, 0, "FORMAT",
+          "plain, diffusers or safetensors (plain)" },
+    };
+    const at_usage usage = {
+        "model export",
+        "Writes the tensors of a checkpoint, or of any file that can be imported, as safetensors.",
+        "FROM TO",
+        list,
+        (int)AT_COUNT(list),
+        "plain: one file, the names as they are in FROM. Of models of SDXL, diffusers: a folder\n"
+        "that diffusers' from_pretrained reads; safetensors: a single file, with the names that\n"
+        "SDXL was published under.\n"
+    };
     at_error err = { AT_OK, "" };
     at_source *s = NULL;
     at_bar bar;
-    at_parsed parsed = at_options_parse_all(&usage, argc, argv, words, 2);
+    at_parsed parsed = parse_from_to(&usage, argc, argv, words, &to);
     if (parsed != AT_PARSED)
         return at_parsed_exit(parsed);
+    export_fn *run = find_format(format, &err);
+    if (!run)
+        return at_unable(usage.command, &err);
     at_bar_start(&bar, "export");
     at_status status = at_source_open(&s, words[0], &err);
     if (status == AT_OK)
-        status = at_transfer_export(s, words[1], &bar.progress, &err);
+        status = run(s, words[1], &bar.progress, &err);
     double seconds = at_bar_end(&bar);
     char bytes[AT_BYTES_TEXT];
     if (status == AT_OK)
@@ -280,7 +347,7 @@ static int run_show(int argc, char **argv)
 
 static const at_action actions[] = {
     { "import", run_import, "weights from elsewhere into a checkpoint" },
-    { "export", run_export, "a checkpoint's tensors as safetensors" },
+    { "export", run_export, "a checkpoint's tensors as safetensors, as diffusers has them" },
     { "verify", run_verify, "every byte of a checkpoint against its checksums" },
     { "show", run_show, "what a file of weights holds" },
     { "list", at_model_list, "the models that are found by their names" },
@@ -289,6 +356,6 @@ static const at_action actions[] = {
 
 int at_command_model(int argc, char **argv)
 {
-    return at_actions_run("model", "Weights: into the store, out of it, checked, shown.", actions,
-                          (int)AT_COUNT(actions), argc, argv);
+    return at_actions_run("model", "Weights: into the store, out of it, listed, checked, shown.",
+                          actions, (int)AT_COUNT(actions), argc, argv);
 }

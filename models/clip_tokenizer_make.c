@@ -47,12 +47,12 @@ static bool is_seen(int byte)
     return (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte != 0xad);
 }
 
-/* A byte's place among the symbols. */
-static int place_of_byte(int byte)
+int at_clip_byte_place(int byte, uint32_t *point)
 {
     int place = is_seen(byte) ? 0 : SEEN_COUNT;
     for (int i = 0; i < byte; i++)
         place += is_seen(i) == is_seen(byte);
+    *point = (uint32_t)(place < SEEN_COUNT ? byte : 0x100 + place - SEEN_COUNT);
     return place;
 }
 
@@ -61,8 +61,8 @@ void at_clip_tokenizer_take_bytes(at_clip_tokenizer *t, const at_clip_vocabulary
     static const char end[] = "</w>";
     for (int byte = 0; byte < 256; byte++) {
         char text[8];
-        int place = place_of_byte(byte);
-        uint32_t c = (uint32_t)(place < SEEN_COUNT ? byte : 0x100 + place - SEEN_COUNT);
+        uint32_t c;
+        at_clip_byte_place(byte, &c);
         size_t n = at_unicode_encode((unsigned char *)text, c);
         memcpy(text + n, end, sizeof end - 1);
         for (int last = 0; last < 2; last++) {
@@ -172,8 +172,9 @@ at_status at_clip_tokenizer_builtin(at_clip_tokenizer **out, at_clip_builtin whi
     if (status != AT_OK)
         return status;
     for (int byte = 0; byte < 256; byte++) {
-        t->bytes[0][byte] = place_of_byte(byte);
-        t->bytes[1][byte] = 256 + place_of_byte(byte);
+        uint32_t c;
+        t->bytes[0][byte] = at_clip_byte_place(byte, &c);
+        t->bytes[1][byte] = 256 + t->bytes[0][byte];
     }
     for (uint32_t i = 0; i < AT_CLIP_MERGES; i++)
         at_bpe_add(t->bpe, at_clip_merges[2 * i], at_clip_merges[2 * i + 1], SYMBOLS + i);

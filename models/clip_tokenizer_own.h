@@ -44,6 +44,9 @@ typedef struct at_clip_vocabulary {
     int32_t size;
 } at_clip_vocabulary;
 
+/* A byte's place among the symbols, and the character that a vocabulary writes it as. */
+int at_clip_byte_place(int byte, uint32_t *point);
+
 at_status at_clip_vocabulary_start(at_clip_vocabulary *v, at_arena *arena, size_t count_max,
                                    at_error *err);
 /* Refuses a word or an id that comes twice. The text stays the caller's. */
