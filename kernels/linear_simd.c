@@ -1,7 +1,8 @@
 /* linear_simd.c -- own products in f32: y = act(x w^T + ...) and dx = dy w, from weights in panels.
  *
  * Bound by multiply-adds: a block of rows stays in the second cache while the panels pass, a piece
- * of a panel stays in the first while the rows pass. 16-bit rows and pieces are widened once per block. */
+ * of a panel stays in the first while the rows pass. 16-bit rows and pieces are widened once per
+ * block. */
 #include <stdlib.h>
 
 #include "kernels/linear_variants.h"

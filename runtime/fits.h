@@ -14,7 +14,8 @@ typedef struct at_fits {
     bool tiles;             /* so that neither is done in one go */
 } at_fits;
 
-/* Not asked again of the same shape as long as the UNet stays loaded. AT_NO_MEMORY with the bytes that are needed and those that are there. */
+/* Not asked again of the same shape as long as the UNet stays loaded. AT_NO_MEMORY with the bytes
+ * that are needed and those that are there. */
 at_status at_fits_check(const at_fits *f, at_error *err);
 
 #endif
