@@ -41,6 +41,16 @@ at_status at_prompt_syntax_named(at_prompt_syntax *out, const char *name, at_err
 
 /* --- chunks ----------------------------------------------------------------------------------- */
 
+/* Room for n chunks. */
+static at_status reserve(at_prompt *p, int n, at_error *err)
+{
+    at_prompt_chunk *chunks = realloc(p->chunks, (size_t)n * sizeof *chunks);
+    if (!chunks)
+        return at_fail(err, AT_NO_MEMORY, "no memory for %d chunks of a prompt", n);
+    p->chunks = chunks;
+    return AT_OK;
+}
+
 at_status at_prompt_add_chunk(at_prompt_filling *f, at_error *err)
 {
     at_prompt *p = f->prompt;
@@ -48,12 +58,10 @@ at_status at_prompt_add_chunk(at_prompt_filling *f, at_error *err)
     if (p->n_chunks == AT_PROMPT_CHUNKS_MAX)
         return at_fail(err, AT_INVALID, "the prompt needs more than %d chunks of %d tokens",
                        AT_PROMPT_CHUNKS_MAX, AT_PROMPT_ROOM);
-    at_prompt_chunk *chunks =
-        realloc(p->chunks, ((size_t)p->n_chunks + 1) * sizeof *chunks); /* few, and small */
-    if (!chunks)
-        return at_fail(err, AT_NO_MEMORY, "no memory for %d chunks of a prompt", p->n_chunks + 1);
-    p->chunks = chunks;
-    at_prompt_chunk *c = &chunks[p->n_chunks++];
+    const at_status status = reserve(p, p->n_chunks + 1, err);
+    if (status != AT_OK)
+        return status;
+    at_prompt_chunk *c = &p->chunks[p->n_chunks++];
     for (int i = 0; i < AT_CLIP_LENGTH; i++) {
         const bool is_token = i > 0 && i <= f->n;
         c->ids[i] = i == 0 ? special.begin : i == f->n + 1 ? special.end : special.pad;
@@ -91,6 +99,33 @@ at_status at_prompt_extend(at_prompt *p, const at_clip_tokenizer *t, int n, at_e
     at_status status = AT_OK;
     while (p->n_chunks < n && status == AT_OK)
         status = at_prompt_add_chunk(&f, err);
+    return status;
+}
+
+static void repeat(at_prompt *p, int n)
+{
+    for (int i = p->n_chunks; i < n; i++)
+        p->chunks[i] = p->chunks[i - p->n_chunks];
+    p->n_chunks = n;
+}
+
+at_status at_prompt_match(at_prompt *a, at_prompt *b, at_error *err)
+{
+    int n = a->n_chunks;
+    while (n % b->n_chunks)
+        n += a->n_chunks;
+    if (n > AT_PROMPT_MATCHED_MAX)
+        return at_fail(err, AT_INVALID,
+                       "a prompt of %d chunks and one of %d only go together as %d each, and the "
+                       "limit is %d: leave some words out",
+                       a->n_chunks, b->n_chunks, n, AT_PROMPT_MATCHED_MAX);
+    at_status status = reserve(a, n, err);
+    if (status == AT_OK)
+        status = reserve(b, n, err);
+    if (status == AT_OK) {
+        repeat(a, n);
+        repeat(b, n);
+    }
     return status;
 }
 

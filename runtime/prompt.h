@@ -33,7 +33,8 @@
 
 enum {
     AT_PROMPT_BYTES_MAX = 64 << 10,
-    AT_PROMPT_CHUNKS_MAX = 32,
+    AT_PROMPT_CHUNKS_MAX = 32,   /* that are read */
+    AT_PROMPT_MATCHED_MAX = 128, /* after at_prompt_match() */
     AT_PROMPT_NESTING_MAX = 256, /* brackets that are open at a time */
     AT_PROMPT_WEIGHT_MAX = 1000000,
     AT_PROMPT_COMMA_BACK = 20, /* tokens behind a comma that move to the next chunk, in a1111 */
@@ -74,8 +75,13 @@ typedef struct at_prompt {
 AT_API at_status at_prompt_read(at_prompt *out, const at_clip_tokenizer *t, at_prompt_syntax syntax,
                                 const char *text, size_t bytes, at_error *err);
 AT_API void at_prompt_free(at_prompt *p);
-/* Appends chunks of "" until there are n. */
+/* Appends chunks of "" until there are n, as ComfyUI does where the two encoders of one prompt have
+ * texts of different lengths. */
 AT_API at_status at_prompt_extend(at_prompt *p, const at_clip_tokenizer *t, int n, at_error *err);
+/* Repeats both, each as a whole, until they have as many chunks: what prompt and negative prompt
+ * need to run as one batch. Attention is the same over rows that are all there twice, so that each
+ * gives what it gives alone. On failure both are as they were. */
+AT_API at_status at_prompt_match(at_prompt *a, at_prompt *b, at_error *err);
 
 /* Applies the weights of all chunks to what the encoder made of them: hidden and empty are
  * (n_chunks, AT_CLIP_LENGTH, width) and (AT_CLIP_LENGTH, width) f32, 'empty' that of "", which only

@@ -452,6 +452,45 @@ static void test_limits(void **state)
     at_clip_tokenizer_free(t);
 }
 
+static void read_words(at_prompt *p, const at_clip_tokenizer *t, const char *word, size_t count)
+{
+    char *text = repeat(word, count);
+    at_error err = { AT_OK, "" };
+    if (at_prompt_read(p, t, AT_PROMPT_COMFY, text, strlen(word) * count, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    free(text);
+}
+
+static void test_match(void **state)
+{
+    at_prompt a, b;
+    at_error err = { AT_OK, "" };
+    at_clip_tokenizer *t = open_builtin(AT_CLIP_SDXL_2);
+    (void)state;
+    read_words(&a, t, "red cat ", 75);        /* 2 chunks */
+    read_words(&b, t, "a big blue dog ", 56); /* 3 */
+    const at_prompt_chunk first = a.chunks[0], last = b.chunks[2];
+    assert_int_equal(at_prompt_match(&a, &b, &err), AT_OK);
+    assert_int_equal(a.n_chunks, 6);
+    assert_int_equal(b.n_chunks, 6);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(memcmp(&a.chunks[i], &first, sizeof first) == 0, i % 2 == 0);
+        assert_int_equal(memcmp(&b.chunks[i], &last, sizeof last) == 0, i % 3 == 2);
+    }
+    at_prompt_free(&a);
+    at_prompt_free(&b);
+    read_words(&a, t, "a ", 75 * 32);
+    read_words(&b, t, "a ", 75 * 31);
+    assert_int_equal(at_prompt_match(&a, &b, &err), AT_INVALID);
+    assert_string_equal(err.text, "a prompt of 32 chunks and one of 31 only go together as 992 "
+                                  "each, and the limit is 128: leave some words out");
+    assert_int_equal(a.n_chunks, 32);
+    assert_int_equal(b.n_chunks, 31);
+    at_prompt_free(&a);
+    at_prompt_free(&b);
+    at_clip_tokenizer_free(t);
+}
+
 /* Brackets in each other, which comfy reads one level at a time. */
 static void test_nesting(void **state)
 {
@@ -480,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_syntax_names), cmocka_unit_test(test_literal),
         cmocka_unit_test(test_golden),       cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
