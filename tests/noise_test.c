@@ -221,6 +221,30 @@ static void test_file(void **state)
     drop_scratch(&dir);
 }
 
+/* What Python's library wrote: A1111's numbers of seed 7, rounded to bf16, and negated. */
+static void test_golden_file(void **state)
+{
+    static const uint64_t seed = 7;
+    float x[12], want[12];
+    at_noise *n = NULL, *drawn = seeded("a1111", &seed, 1);
+    at_error err = { AT_OK, "" };
+    (void)state;
+    draw(drawn, 0, AT_NOISE_LATENTS, want, 2, 2, 3);
+    if (at_noise_from_file(&n, GOLDEN "noise.safetensors", 2, &err) != AT_OK)
+        fail_msg("%s", err.text);
+    for (int use = AT_NOISE_LATENTS; use <= AT_NOISE_VAE; use++) {
+        for (int i = 0; i < 2; i++)
+            draw(n, i, (at_noise_use)use, x + 6 * i, 1, 2, 3);
+        for (int k = 0; k < 12; k++) {
+            const float near = use == AT_NOISE_STEP ? 0x1p-8f : 0x1p-23f;
+            const float w = use == AT_NOISE_VAE ? -want[k] : want[k];
+            assert_true(fabsf(x[k] - w) <= near * fabsf(w));
+        }
+    }
+    at_noise_free(n);
+    at_noise_free(drawn);
+}
+
 /* A file of one tensor that is refused when it is opened, or when it is drawn from. */
 typedef struct refusal {
     tensor t;
@@ -289,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_seeded_refusals),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_file_refusals),
+        cmocka_unit_test(test_golden_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,9 @@
 #include "engine/transfer.h"
 #include "kernels/ops.h"
 #include "models/clip_tokenizer.h"
+#include "runtime/noise.h"
 #include "runtime/picture.h"
+#include "runtime/prompt.h"
 #include "tests/faults/faults.h"
 
 enum { PATH_MAX_BYTES = 512, CALLS_MAX = 20000, FILE_MAX = 4 << 20 };
@@ -147,6 +149,57 @@ static at_status tokenize_builtin(const folder *f, at_error *err)
     (void)f;
     at_status status = at_clip_tokenizer_builtin(&t, AT_CLIP_SDXL_2, err);
     return status == AT_OK ? tokenize(t, err) : status;
+}
+
+static at_status read_prompt(at_prompt_syntax syntax, const char *text, const folder *f,
+                             at_error *err)
+{
+    at_file file;
+    at_mapping map;
+    at_prompt p = { 0 };
+    at_clip_tokenizer *t = NULL;
+    at_status status = at_file_open(&file, f->in, err);
+    if (status != AT_OK)
+        return status;
+    status = at_file_map(&file, &map, err);
+    if (status == AT_OK) {
+        at_clip_files files = { .tokenizer = { (const char *)map.data, map.bytes } };
+        status = at_clip_tokenizer_open(&t, &files, err);
+        at_mapping_free(&map);
+    }
+    at_file_close(&file);
+    if (status == AT_OK)
+        status = at_prompt_read(&p, t, syntax, text, strlen(text), err);
+    if (status == AT_OK)
+        status = at_prompt_extend(&p, t, 4, err);
+    at_prompt_free(&p);
+    at_clip_tokenizer_free(t);
+    return status;
+}
+
+static at_status prompt_a1111(const folder *f, at_error *err)
+{
+    return read_prompt(AT_PROMPT_A1111, "a (red:1.2) [cube] BREAK b <lora:c:0.5>", f, err);
+}
+
+static at_status prompt_comfy(const folder *f, at_error *err)
+{
+    return read_prompt(AT_PROMPT_COMFY, "a (red (dark):1.2) \\(cube\\)", f, err);
+}
+
+static at_status draw_noise(const folder *f, at_error *err)
+{
+    static const int64_t size[3] = { 1, 2, 3 };
+    float x[6];
+    at_noise *n = NULL;
+    at_status status = at_noise_from_file(&n, f->in, 2, err);
+    for (int i = 0; i < 2 && status == AT_OK; i++) {
+        status = at_noise_draw(n, i, AT_NOISE_LATENTS, x, size, err);
+        if (status == AT_OK)
+            status = at_noise_draw(n, i, AT_NOISE_STEP, x, size, err);
+    }
+    at_noise_free(n);
+    return status;
 }
 
 static const work works[] = {

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/noise.txt: the numbers of the generators of noise.
+"""Writes tests/golden/noise.txt: the numbers of the generators of noise; and a file of noise.
 
-    python tests/reference/noise.py > tests/golden/noise.txt
+    python tests/reference/noise.py tests/golden/files/noise.safetensors > tests/golden/noise.txt
 
-Needs numpy and torch 2.15. "a1111" is torch's GPU generator as AUTOMATIC1111's web UI computes it
+Needs numpy, torch 2.15 and safetensors. "a1111" is torch's GPU generator as AUTOMATIC1111's web UI computes it
 on any machine (modules/rng_philox.py, version 1.10.1): Philox 4x32-10 under the key 'seed', the
 counter (draws before, 0, element, 0), u = (w0 + 1/2) 2^-32, v = (w1 + 1/2) 2^-32 2 pi in f64 with
 f32 constants, sqrt(-2 ln u) sin v. It is written anew here from that description, in whole numbers
@@ -12,8 +12,11 @@ of Python; the example in that file's heading, which a GPU drew, is met to 1e-6.
     draws RNG SEED N N ...   these many numbers, in turns, from one generator
     bits ...                 the bits of each draw's first 8 numbers
 """
+import sys
+
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 MULTIPLY = (0xD2511F53, 0xCD9E8D57)
 ADD = (0x9E3779B9, 0xBB67AE85)
@@ -66,6 +69,10 @@ def main():
             print("draws", name, seed, *sizes)
             for n in sizes:
                 print("bits", *(f"{w:08x}" for w in generator.randn(n)[:8].view(np.uint32)))
+
+
+    noise = torch.from_numpy(A1111(7).randn(12)).reshape(2, 1, 2, 3)
+    save_file({"noise": noise, "noise_1": noise.bfloat16(), "noise_vae": -noise}, sys.argv[1])
 
 
 if __name__ == "__main__":
