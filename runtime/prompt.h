@@ -10,13 +10,12 @@
  * gives what stands behind its last comma to the next, if that is at most 20 tokens. What changes
  * during the steps ([a:b:10], [a|b]), joins prompts (AND, and a weight at the prompt's end) or asks
  * for another kind of network is refused. What that program makes of names of embeddings is text
- * here. A negative prompt is read the same way, though that program leaves AND and networks in it as
- * text. A weight multiplies the vector that the encoder gave, then the whole chunk is scaled so
+ * here. A negative prompt is read the same way, though that program leaves AND and networks in it
+ * as text. A weight multiplies the vector that the encoder gave, then the whole chunk is scaled so
  * that its mean is what it was.
  *
- * comfy, as ComfyUI reads it: (word) is 1.1 times as heavy as what is around it,
- * (word:1.3) has the weight 1.3 whatever is around it; \( \) are characters; [ ] and < > too. A
- * prompt goes on in further chunks; a stretch of one weight is cut anywhere if it has 8 tokens or
+ * comfy, as ComfyUI reads it: (word) is 1.1 times as heavy as what is around it, (word:1.3) has the
+ * weight 1.3 whatever is around it; \( \) are characters; [ ] and < > too. A prompt goes on in further chunks; a stretch of one weight is cut anywhere if it has 8 tokens or
  * more, else it moves to the next chunk as a whole. embedding:NAME is refused. A weight moves the
  * vector on the line from that of "" at the same place.
  *
