@@ -15,9 +15,10 @@
  * that its mean is what it was.
  *
  * comfy, as ComfyUI reads it: (word) is 1.1 times as heavy as what is around it, (word:1.3) has the
- * weight 1.3 whatever is around it; \( \) are characters; [ ] and < > too. A prompt goes on in further chunks; a stretch of one weight is cut anywhere if it has 8 tokens or
- * more, else it moves to the next chunk as a whole. embedding:NAME is refused. A weight moves the
- * vector on the line from that of "" at the same place.
+ * weight 1.3 whatever is around it; \( \) are characters; [ ] and < > too. A prompt goes on in
+ * further chunks; a stretch of one weight is cut anywhere if it has 8 tokens or more, else it moves
+ * to the next chunk as a whole. embedding:NAME is refused. A weight moves the vector on the line
+ * from that of "" at the same place.
  *
  * Both give SDXL's two encoders the same text and take what is pooled from the first chunk, without
  * weights; their second encoder pads with token 0, for which '!' in the text is not taken. Where
