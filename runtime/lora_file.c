@@ -86,7 +86,7 @@ static int find_target(const reader *r, at_sdxl_part part, const char *module, s
         return at_lora_target_named(r->names, module, bytes);
     if (bytes < skipped || memcmp(module, peft_prefix, skipped) != 0)
         return -1;
-    const int written = snprintf(text, sizeof text, "%s.%.*s", at_lora_part_name(part),
+    const int written = snprintf(text, sizeof text, "%s.%.*s", at_sdxl_part_name(part),
                                  (int)(bytes - skipped), module + skipped);
     return at_lora_target_named(r->names, text, (size_t)written);
 }
@@ -413,7 +413,7 @@ static at_status read_metadata(reader *r)
     char what[AT_ERROR_TEXT_MAX], prefix[32];
     snprintf(what, sizeof what, "%s: %s", r->path, name);
     for (int p = 0; text && p < AT_SDXL_PARTS; p++) {
-        snprintf(prefix, sizeof prefix, "%s.", at_lora_part_name(p));
+        snprintf(prefix, sizeof prefix, "%s.", at_sdxl_part_name(p));
         AT_TRY(at_lora_config_read(&r->config[p], r->lora->arena, what, prefix, text->data,
                                    text->bytes, r->err));
     }

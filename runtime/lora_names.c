@@ -6,14 +6,10 @@
 #include <string.h>
 
 #include "engine/arena.h"
-#include "engine/device_paper.h"
 #include "kernels/shape.h"
 #include "models/layers.h"
 
-enum {
-    SPELLING_MAX = AT_PARAM_NAME_MAX + 32,
-    PAPER_BYTES_MAX = 1 << 30 /* KiB of weights that are named and not there */
-};
+enum { SPELLING_MAX = AT_PARAM_NAME_MAX + 32 };
 
 typedef struct spelling {
     const char *text;
@@ -27,16 +23,6 @@ struct at_lora_names {
     spelling *spellings; /* in the order of their texts */
     int n_spellings, spellings_capacity;
 };
-
-const char *at_lora_part_name(at_sdxl_part part)
-{
-    static const char *const names[] = {
-#define AT_SDXL_PART(NAME, folder) folder,
-#include "models/sdxl_parts.def"
-#undef AT_SDXL_PART
-    };
-    return names[part];
-}
 
 /* --- names of single files -------------------------------------------------------------------- */
 
@@ -182,7 +168,7 @@ static void spell_text(at_lora_names *names, at_sdxl_part part, const char *modu
     static const renamed old[] = {
         { "q_proj", "to_q" }, { "k_proj", "to_k" }, { "v_proj", "to_v" }, { "out_proj", "to_out" }
     };
-    const char *part_name = at_lora_part_name(part), *inner = "text_model.";
+    const char *part_name = at_sdxl_part_name(part), *inner = "text_model.";
     if (!strncmp(module, inner, strlen(inner)))
         spell(names, "%s.%s", part_name, module + strlen(inner));
     if (part == AT_SDXL_TEXT_1)
@@ -207,7 +193,7 @@ static void add_target(at_lora_names *names, const at_sdxl_about *model, at_sdxl
         strstr(p->name, "embeddings."))
         return;
     char name[SPELLING_MAX], module[AT_PARAM_NAME_MAX];
-    const char *part_name = at_lora_part_name(part);
+    const char *part_name = at_sdxl_part_name(part);
     snprintf(name, sizeof name, "%s.%s", part_name, p->name);
     snprintf(module, sizeof module, "%.*s", (int)(bytes - tail), p->name);
     names->targets =
@@ -229,7 +215,7 @@ static void add_target(at_lora_names *names, const at_sdxl_about *model, at_sdxl
         spell_text(names, part, module);
 }
 
-/* The visitors need a store, so weights are put on a device that has none of them. */
+/* In a store without a device: there are names and sizes only. */
 static at_status add_unet(at_lora_names *names, const at_sdxl_about *model, at_params *store,
                           at_error *err)
 {
@@ -284,19 +270,15 @@ static void sort_spellings(at_lora_names *names)
 
 at_status at_lora_names_new(at_lora_names **out, const at_sdxl_about *model, at_error *err)
 {
-    const at_caps caps = { .kind = AT_CPU, .threads = 1 };
-    at_device *paper;
     *out = NULL;
-    AT_TRY(at_device_open_paper(&paper, "paper", &caps, (size_t)PAPER_BYTES_MAX << 10, err));
     at_lora_names *names = calloc(1, sizeof *names);
-    at_params *store = at_params_new(paper);
+    at_params *store = at_params_new(NULL);
     at_status status = AT_OK;
     if (!names || !(names->arena = at_arena_try_new()))
         status = at_fail(err, AT_NO_MEMORY, "no memory for the names of adapters");
     if (status == AT_OK)
         status = add_parts(names, model, store, err);
     at_params_free(store);
-    at_device_close(paper);
     if (status != AT_OK) {
         at_lora_names_free(names);
         return status;

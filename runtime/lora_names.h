@@ -26,7 +26,5 @@ int at_lora_targets(const at_lora_names *names);
 const at_lora_target *at_lora_target_at(const at_lora_names *names, int i);
 /* The weight of a module, -1: no module is spelled so. */
 int at_lora_target_named(const at_lora_names *names, const char *spelling, size_t bytes);
-/* "unet", as the list of parts has it. */
-const char *at_lora_part_name(at_sdxl_part part);
 
 #endif
