@@ -11,6 +11,9 @@
 
 enum { LORAS_MAX = 64 };
 
+/* What is added to a weight; all adapters together stay far from what f32 and bf16 hold. */
+static const double added_max = 1e30;
+
 struct at_loras {
     at_lora items[LORAS_MAX];
     int count;
@@ -38,6 +41,15 @@ void at_loras_free(at_loras *l)
     free(l);
 }
 
+static at_status check_weight(const at_lora *lora, const char *path, double weight, at_error *err)
+{
+    for (int i = 0; i < lora->count; i++)
+        if (!(fabs(weight) * lora->updates[i].largest < added_max))
+            return at_fail(err, AT_INVALID, "%.200s: with weight %g it adds up to %g to %s", path,
+                           weight, fabs(weight) * lora->updates[i].largest, lora->updates[i].name);
+    return AT_OK;
+}
+
 at_status at_loras_add(at_loras *l, const at_sdxl_about *model, const char *path, double weight,
                        at_error *err)
 {
@@ -47,7 +59,9 @@ at_status at_loras_add(at_loras *l, const at_sdxl_about *model, const char *path
         return at_fail(err, AT_INVALID, "%.200s: the weight is %g, expected a number", path,
                        weight);
     at_lora *lora = &l->items[l->count];
-    const at_status status = at_lora_read(lora, model, path, err);
+    at_status status = at_lora_read(lora, model, path, err);
+    if (status == AT_OK)
+        status = check_weight(lora, path, weight, err);
     if (status != AT_OK) {
         at_lora_free(lora);
         return status;

@@ -91,12 +91,20 @@ static int find_target(const reader *r, at_sdxl_part part, const char *module, s
     return at_lora_target_named(r->names, text, (size_t)written);
 }
 
+/* Whether a key holds a piece that no word goes on behind: ".diff", not ".diffusion_model". */
+static bool holds(const char *key, const char *piece)
+{
+    const char *at = strstr(key, piece);
+    const char next = at ? at[strlen(piece)] : 0;
+    return at && (piece[strlen(piece) - 1] == '_' || !next || next == '.' || next == '_');
+}
+
 static at_status refuse_others(const reader *r)
 {
     for (int i = 0; i < r->list->count; i++)
         for (size_t k = 0; k < AT_COUNT(others); k++) {
             const char *key = r->list->items[i].name;
-            if (strstr(key, others[k].piece))
+            if (holds(key, others[k].piece))
                 return at_fail(r->err, AT_UNSUPPORTED,
                                "%s: '%.*s' is of %s: only LoRA is supported", r->path,
                                KEY_SHOWN(key), others[k].kind);
@@ -264,10 +272,11 @@ static at_status check_update(const reader *r, const at_lora_target *to, const r
                        : up >= 0 ? "down (lora_A)"
                                  : "down and up (lora_A, lora_B)");
     const at_stored_tensor *d = &r->list->items[down];
+    const int most = mid < 0 ? AT_LORA_RANK_MAX : AT_LORA_MID_RANK_MAX;
     *rank = d->rank ? d->size[0] : 0;
-    if (*rank < 1 || *rank > AT_LORA_RANK_MAX)
+    if (*rank < 1 || *rank > most)
         return at_fail(r->err, AT_UNSUPPORTED, "%s: '%.*s' has rank %lld, expected 1 to %d",
-                       r->path, KEY_SHOWN(d->name), (long long)*rank, AT_LORA_RANK_MAX);
+                       r->path, KEY_SHOWN(d->name), (long long)*rank, most);
     AT_TRY(check_sizes(r, down, to, *rank, to->cols, mid < 0 ? to->kernel : 1));
     if (mid >= 0)
         AT_TRY(check_sizes(r, mid, to, *rank, *rank, to->kernel));
@@ -276,22 +285,41 @@ static at_status check_update(const reader *r, const at_lora_target *to, const r
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
-/* The index of the first number that is infinite or none, or -1. */
-static int64_t find_bad(const void *data, int64_t n, at_dtype dtype)
+/* The bits of the number farthest from zero; of all types infinity and what is no number have the
+ * largest. */
+static uint32_t farthest(const void *data, int64_t n, at_dtype dtype)
 {
     const uint32_t *wide = data;
     const uint16_t *narrow = data;
-    const uint32_t mask = dtype == AT_F32 ? 0x7f800000 : dtype == AT_BF16 ? 0x7f80 : 0x7c00;
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t bits = dtype == AT_F32 ? wide[i] : narrow[i];
-        if ((bits & mask) == mask)
-            return i;
+    uint32_t most = 0;
+    uint16_t most_narrow = 0;
+    for (int64_t i = 0; dtype == AT_F32 && i < n; i++)
+        most = (wide[i] & 0x7fffffff) > most ? wide[i] & 0x7fffffff : most;
+    for (int64_t i = 0; dtype != AT_F32 && i < n; i++) {
+        const uint16_t bits = narrow[i] & 0x7fff;
+        most_narrow = bits > most_narrow ? bits : most_narrow;
     }
-    return -1;
+    return dtype == AT_F32 ? most : most_narrow;
+}
+
+/* The largest absolute value of a matrix; infinite or no number is refused. */
+static at_status find_largest(const reader *r, const char *key, const at_view *v, double *largest)
+{
+    const int64_t n = at_elements(v);
+    const uint32_t bits = farthest(v->data, n, v->dtype);
+    const uint16_t narrow = (uint16_t)bits;
+    *largest = at_load(v->dtype == AT_F32 ? (const void *)&bits : &narrow, 0, v->dtype);
+    if (isfinite(*largest))
+        return AT_OK;
+    int64_t bad = 0;
+    while (isfinite(at_load(v->data, bad, v->dtype)))
+        bad++;
+    return at_fail(r->err, AT_CORRUPT, "%s: number %lld of '%.*s' is %g", r->path, (long long)bad,
+                   KEY_SHOWN(key), at_load(v->data, bad, v->dtype));
 }
 
 /* Reads a tensor; types that merging does not take become one that holds them. */
-static at_status read_matrix(reader *r, int i, at_arena *arena, at_view *out)
+static at_status read_matrix(reader *r, int i, at_arena *arena, at_view *out, double *largest)
 {
     const at_stored_tensor *t = &r->list->items[i];
     const at_dtype stored = at_stored_about(t->type)->dtype;
@@ -313,39 +341,55 @@ static at_status read_matrix(reader *r, int i, at_arena *arena, at_view *out)
         status = at_source_read(r->source, i, 0, from, (size_t)t->bytes, r->err);
     for (int64_t k = 0; !direct && status == AT_OK && k < n; k++)
         at_store(out->data, k, dtype, at_load(from, k, stored));
-    const int64_t bad = status == AT_OK ? find_bad(out->data, n, dtype) : -1;
-    if (bad >= 0)
-        status = at_fail(r->err, AT_CORRUPT, "%s: number %lld of '%.*s' is %g", r->path,
-                         (long long)bad, KEY_SHOWN(t->name), at_load(out->data, bad, dtype));
+    if (status == AT_OK)
+        status = find_largest(r, t->name, out, largest);
     if (!direct)
         free(from);
     return status;
 }
 
+/* sums (rank, cols, taps) = mid (rank, rank, taps) down (rank, cols), with a row of 'down' and of
+ * sums in f32 at hand. */
+static void multiply_mid(float *sums, const at_view *mid, const at_view *down, int64_t taps,
+                         float *wide)
+{
+    const int64_t rank = down->size[0], cols = down->size[1];
+    float *row = wide + rank * cols;
+    for (int64_t i = 0; i < rank * cols; i++)
+        wide[i] = (float)at_load(down->data, i, down->dtype);
+    for (int64_t a = 0; a < rank; a++)
+        for (int64_t k = 0; k < taps; k++) {
+            memset(row, 0, (size_t)cols * sizeof *row);
+            for (int64_t b = 0; b < rank; b++) {
+                const float m = (float)at_load(mid->data, (a * rank + b) * taps + k, mid->dtype);
+                for (int64_t c = 0; c < cols; c++)
+                    row[c] += m * wide[b * cols + c];
+            }
+            for (int64_t c = 0; c < cols; c++)
+                sums[(a * cols + c) * taps + k] = row[c];
+        }
+}
+
 /* A convolution between two 1x1 ones, put into the first of them: (rank, cols, kernel, kernel). */
-static at_status put_mid(reader *r, int i, const at_lora_target *to, at_view *down)
+static at_status put_mid(reader *r, int i, const at_lora_target *to, at_view *down, double *largest)
 {
     const int64_t rank = down->size[0], cols = to->cols, taps = to->kernel * to->kernel;
     const int64_t size[] = { rank, cols * taps };
     at_view mid, out = at_view_of(AT_F32, 2, size);
     at_arena *arena = at_arena_try_new();
     at_status status = AT_OK;
-    float *sums = at_arena_try(r->lora->arena, (size_t)(rank * cols * taps) * sizeof *sums);
-    if (!arena || !sums)
+    float *wide = arena ? at_arena_try(arena, (size_t)((rank + 1) * cols) * sizeof *wide) : NULL;
+    out.data = at_arena_try(r->lora->arena, (size_t)(rank * cols * taps) * sizeof *wide);
+    if (!wide || !out.data)
         status = at_fail(r->err, AT_NO_MEMORY, "%s: no memory for %s", r->path, to->name);
     if (status == AT_OK)
-        status = read_matrix(r, i, arena, &mid);
-    for (int64_t a = 0; status == AT_OK && a < rank; a++)
-        for (int64_t b = 0; b < rank; b++)
-            for (int64_t k = 0; k < taps; k++) {
-                const double m = at_load(mid.data, (a * rank + b) * taps + k, mid.dtype);
-                for (int64_t c = 0; c < cols; c++)
-                    sums[(a * cols + c) * taps + k] +=
-                        (float)(m * at_load(down->data, b * cols + c, down->dtype));
-            }
+        status = read_matrix(r, i, arena, &mid, largest);
+    if (status == AT_OK) {
+        multiply_mid(out.data, &mid, down, taps, wide);
+        *down = out;
+        status = find_largest(r, r->list->items[i].name, down, largest);
+    }
     at_arena_free(arena);
-    out.data = sums;
-    *down = out;
     return status;
 }
 
@@ -467,13 +511,15 @@ static at_status read_update(reader *r, int target)
     const at_lora_target *to = at_lora_target_at(r->names, target);
     const roles *f = &r->found[target];
     at_lora_update *u = &r->lora->updates[r->lora->count];
+    double up, down;
     int64_t rank = 0;
     AT_TRY(check_update(r, to, f, &rank));
     AT_TRY(find_scale(r, to, f, rank, &u->scale));
-    AT_TRY(read_matrix(r, f->tensor[UP], r->lora->arena, &u->up));
-    AT_TRY(read_matrix(r, f->tensor[DOWN], r->lora->arena, &u->down));
+    AT_TRY(read_matrix(r, f->tensor[UP], r->lora->arena, &u->up, &up));
+    AT_TRY(read_matrix(r, f->tensor[DOWN], r->lora->arena, &u->down, &down));
     if (f->tensor[MID] >= 0)
-        AT_TRY(put_mid(r, f->tensor[MID], to, &u->down));
+        AT_TRY(put_mid(r, f->tensor[MID], to, &u->down, &down));
+    u->largest = fabs(u->scale) * (double)rank * up * down;
     u->part = to->part;
     u->name = at_arena_text(r->lora->arena, to->name);
     r->lora->count++;

@@ -16,6 +16,7 @@ typedef struct at_lora_update {
     at_sdxl_part part;
     at_view up, down; /* (rows, rank), (rank, cols): f32, f16 or bf16 */
     double scale;     /* alpha / rank */
+    double largest;   /* no element of scale * up * down is farther from zero */
 } at_lora_update;
 
 typedef struct at_lora {

@@ -297,6 +297,7 @@ static const struct {
     /* keys */
     { "a F32 1, b F32 1, c F32 1, d F32 1, e F32 1", NULL, 0,
       "all 5 of its 5 keys fit no weight of the model: 'a', 'b', 'c', ..." },
+    { "model.diffusion_model.input_blocks.0.0.weight F32 1", NULL, 0, "all 1 of its 1 keys" },
     { GOOD ", unet.nothing.lora_A.weight F32 2x2", NULL, 0,
       "1 of its 3 keys fit no weight of the model: 'unet.nothing.lora_A.weight'" },
     { "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight F32 2x8", NULL, 0, "all 1" },
@@ -323,6 +324,9 @@ static const struct {
     { Q ".lora_A.weight F32 0x16, " Q ".lora_B.weight F32 16x0", NULL, 0, "has rank 0" },
     { Q ".lora_A.weight F32 4097x16, " Q ".lora_B.weight F32 16x4097", NULL, 0,
       "has rank 4097, expected 1 to 4096" },
+    { "unet.conv_in.lora_down.weight F16 513x4x1x1, unet.conv_in.lora_mid.weight F16 513x513x3x3, "
+      "unet.conv_in.lora_up.weight F16 8x513x1x1",
+      NULL, 0, "has rank 513, expected 1 to 512" },
     { K ".lora_A.weight F32 2x768, " K ".lora_B.weight F32 320x2", NULL, 0,
       "is for another model: the text that '" K ".lora_A.weight' reads is 768 wide, as Stable "
       "Diffusion 1's, this model's 32" },
@@ -330,6 +334,7 @@ static const struct {
     { GOOD, NULL, 0xff, "number 0 of '" Q ".lora_B.weight' is " },
     { Q ".lora_A.weight F16 2x16, " Q ".lora_B.weight F16 16x2", NULL, 0x7c, "number 0 of" },
     { Q ".lora_A.weight I32 2x16, " Q ".lora_B.weight I32 16x2", NULL, 0, "is of i32" },
+    { GOOD, NULL, 0x7e, "with weight 1 it adds up to " },
     { GOOD ", " Q ".alpha F32 2", NULL, 0, "is not one number" },
     { Q ".alpha F32 1, " GOOD, NULL, 0xff, Q ".alpha' is " },
     /* what PEFT says */
