@@ -7,7 +7,11 @@
 #include "kernels/view.h"
 #include "runtime/lora_names.h"
 
-enum { AT_LORA_RANK_MAX = 4096, AT_LORA_KEYS_MAX = 1 << 14 };
+enum {
+    AT_LORA_RANK_MAX = 4096,
+    AT_LORA_MID_RANK_MAX = 512, /* with a convolution in the middle: its square is multiplied */
+    AT_LORA_KEYS_MAX = 1 << 14
+};
 #define AT_LORA_BYTES_MAX ((uint64_t)8 << 30) /* of one adapter's tensors */
 
 /* w += weight * scale * up * down, w a matrix (rows, cols), of a convolution (Co, Ci * Kh * Kw). */
