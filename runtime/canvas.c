@@ -250,20 +250,22 @@ static at_status resize_centred(at_picture *out, const at_picture *in, int64_t w
     return status;
 }
 
-/* What the model sees of a picture or a mask. */
+/* What the model sees of a picture or a mask, in 1 channel or 3. Alpha is gone before anything is
+ * resized, as it is in what diffusers' load_image() gives. */
 static at_status fit_picture(at_picture *out, const at_canvas *c, const at_picture *in,
                              int channels, at_error *err)
 {
-    at_picture part = { 0 };
-    at_status status = AT_OK;
-    if (c->cropped) {
-        status = crop(&part, in, c, err);
+    at_picture plain = { 0 }, part = { 0 };
+    at_status status = convert(&plain, in, in->channels == 1 ? 1 : RGB, err);
+    if (status == AT_OK && c->cropped) {
+        status = crop(&part, &plain, c, err);
         if (status == AT_OK)
             status = resize_centred(out, &part, c->width, c->height, false, err);
-        at_picture_free(&part);
-    } else {
-        status = at_picture_resize(out, in, c->width, c->height, AT_LANCZOS, err);
+    } else if (status == AT_OK) {
+        status = at_picture_resize(out, &plain, c->width, c->height, AT_LANCZOS, err);
     }
+    at_picture_free(&part);
+    at_picture_free(&plain);
     return status == AT_OK ? convert_own(out, channels, err) : status;
 }
 
