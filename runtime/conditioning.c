@@ -2,6 +2,7 @@
  * depends on nothing beside it. */
 #include "runtime/conditioning.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,10 +138,13 @@ static at_status get_floats(at_plan *plan, const char *name, float *out, at_erro
     if (!raw)
         return at_fail(err, AT_NO_MEMORY, "no memory for what a text encoder gives");
     const at_status status = at_plan_get(plan, t, raw, err);
-    for (int64_t i = 0; status == AT_OK && i < n; i++)
+    bool finite = true;
+    for (int64_t i = 0; status == AT_OK && i < n; i++) {
         out[i] = (float)at_load(raw, i, v.dtype);
+        finite = finite && isfinite(out[i]);
+    }
     free(raw);
-    return status;
+    return finite ? status : at_model_not_finite(plan, "what a text encoder gives", err);
 }
 
 /* 'hidden' is (AT_CLIP_LENGTH, width); 'embeds' (projection) or NULL. */

@@ -292,6 +292,26 @@ static void blend(at_denoise *d)
     }
 }
 
+static at_status refuse_answer(const at_denoise *d, const at_sampler_plan *p, at_error *err)
+{
+    char what[AT_MODEL_KEY_MAX];
+    snprintf(what, sizeof what, "the UNet's answer at step %lld of %lld, timestep %g,",
+             (long long)(d->i - d->task.begin + 1), (long long)(d->task.end - d->task.begin),
+             p->timestep);
+    return at_model_not_finite(d->plan, what, err);
+}
+
+static at_status check_latents(const at_denoise *d, at_error *err)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < d->task.count * d->each; i++)
+        finite = finite && isfinite(d->task.x[i]);
+    if (finite)
+        return AT_OK;
+    return at_fail(err, AT_INVALID, "the latents are not finite after step %lld of %lld",
+                   (long long)(d->i - d->task.begin), (long long)(d->task.end - d->task.begin));
+}
+
 at_status at_denoise_step(at_denoise *d, at_error *err)
 {
     const at_denoise_task *k = &d->task;
@@ -302,10 +322,7 @@ at_status at_denoise_step(at_denoise *d, at_error *err)
     for (int i = 0; i < k->count; i++) {
         const int64_t at = i * d->each;
         if (!take_answer(d, i))
-            return at_fail(err, AT_INVALID,
-                           "the UNet's answer is not finite at step %lld of %lld, timestep %g",
-                           (long long)(d->i - k->begin + 1), (long long)(k->end - k->begin),
-                           p.timestep);
+            return refuse_answer(d, &p, err);
         if (p.noise >= 0)
             AT_TRY(at_noise_draw(k->noise, i, AT_NOISE_STEP, d->drawn + at, k->size, err));
     }
@@ -314,7 +331,7 @@ at_status at_denoise_step(at_denoise *d, at_error *err)
     if (d->blends)
         blend(d);
     d->i++;
-    return AT_OK;
+    return check_latents(d, err);
 }
 
 int64_t at_denoise_done(const at_denoise *d)

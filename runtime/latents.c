@@ -75,6 +75,14 @@ static at_status set_input(at_plan *plan, at_tensor t, const float *values, at_e
     return status;
 }
 
+static bool is_finite(const grid *g)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < g->height * g->width * g->channels; i++)
+        finite = finite && isfinite(g->at[i]);
+    return finite;
+}
+
 /* A new grid, to be freed. */
 static at_status get_output(at_plan *plan, at_tensor t, grid *out, at_error *err)
 {
@@ -102,7 +110,13 @@ static at_status run_half(const coder *c, grid *out, const grid *in, at_error *e
     AT_TRY(at_model_plan(c->model, AT_SDXL_VAE, key, describe_half, &what, &plan, err));
     AT_TRY(set_input(plan, at_graph_named(at_plan_graph(plan), c->in), in->at, err));
     AT_TRY(at_plan_run(plan, err));
-    return get_output(plan, at_graph_named(at_plan_graph(plan), c->out), out, err);
+    AT_TRY(get_output(plan, at_graph_named(at_plan_graph(plan), c->out), out, err));
+    if (is_finite(out))
+        return AT_OK;
+    free(out->at);
+    *out = (grid){ 0 };
+    return at_model_not_finite(
+        plan, c->way == AT_LATENTS_ENCODE ? "what the VAE encodes" : "what the VAE decodes", err);
 }
 
 /* --- tiles ------------------------------------------------------------------------------------ */

@@ -197,3 +197,14 @@ at_status at_model_plan(at_model *m, at_sdxl_part part, const char *key,
     AT_TRY(at_plan_cache_get(m->plans[part], key, make_plan, &k, plan, err));
     return at_plan_commit(*plan, err);
 }
+
+at_status at_model_not_finite(at_plan *plan, const char *what, at_error *err)
+{
+    int node = -1;
+    AT_TRY(at_plan_find_infinite(plan, &node, err));
+    if (node < 0)
+        return at_fail(err, AT_INVALID, "%s is not finite", what);
+    const at_node_info n = at_plan_node(plan, node);
+    return at_fail(err, AT_INVALID, "%s is not finite: the first such number comes from %s in '%s'",
+                   what, n.op->name, n.scope ? n.scope : "");
+}

@@ -53,6 +53,10 @@ at_status at_model_plan(at_model *m, at_sdxl_part part, const char *key,
                         at_model_describe *describe, const void *what, at_plan **plan,
                         at_error *err);
 
+/* Fails with a sentence: 'what' is not finite, and which node of the plan, run once more, makes the
+ * first such number. */
+at_status at_model_not_finite(at_plan *plan, const char *what, at_error *err);
+
 AT_PRINTF(2, 3) void at_model_warn(const at_model *m, const char *fmt, ...);
 
 #endif
