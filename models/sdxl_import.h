@@ -1,11 +1,11 @@
 /* sdxl_import.h -- models of SDXL as other programs keep them, opened as a source whose list is
  * that of a model file (models/sdxl.h): at_transfer_import() does the rest.
  *
- * A folder with a model_index.json is a pipeline of diffusers: each part in a folder of its own,
- * its weights in one file or cut into several, under the plain name or a variant's, of any age;
- * texts beside them come along byte for byte. A file that holds a UNet beside other parts is a
- * single file (base, refiner, inpainting), whose sizes are read off its tensors; its texts are
- * written. Any other path is opened as it is.
+ * A folder with a model_index.json is a pipeline of diffusers: a folder for each part, its weights
+ * in one file or cut into several, under the plain name or a variant's, of any age; texts beside
+ * them come along byte for byte. A file that holds a UNet beside other parts is a single file
+ * (base, refiner, inpainting), whose sizes are read off its tensors; its texts are written. Any
+ * other path is opened as it is.
  *
  * What the model needs must be there in the sizes that it needs, and nothing else but what is known
  * to be of no use, of which the caller is told. Parts come in the order of sdxl_parts.def, and what

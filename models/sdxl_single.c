@@ -7,10 +7,12 @@
 #include "models/sdxl_import_own.h"
 #include "models/sdxl_scheduler.h"
 
+/* Whether there is something of use under a prefix. */
 static bool has_prefix(const at_tensors *list, const char *prefix)
 {
     for (int i = 0; i < list->count; i++)
-        if (!strncmp(list->items[i].name, prefix, strlen(prefix)))
+        if (!strncmp(list->items[i].name, prefix, strlen(prefix)) &&
+            !at_sdxl_ignored(list->items[i].name))
             return true;
     return false;
 }
