@@ -120,6 +120,15 @@ void at_checkpoint_rest(const at_checkpoint *c, int i)
     at_checkpoint_leave(c, e->offset, (size_t)e->bytes);
 }
 
+void at_checkpoint_rest_bytes(const at_checkpoint *c, const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+    AT_ASSERT(at >= c->map.data && bytes <= c->map.bytes &&
+                  (size_t)(at - c->map.data) <= c->map.bytes - bytes,
+              "%zu bytes that are not the file's", bytes);
+    at_checkpoint_leave(c, (uint64_t)(at - c->map.data), bytes);
+}
+
 at_status at_checkpoint_check(at_checkpoint *c, int threads, const at_progress *progress,
                               at_error *err)
 {

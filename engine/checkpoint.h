@@ -49,6 +49,8 @@ AT_API uint64_t at_checkpoint_sum_of(const at_checkpoint *c, int i);
 /* Gives back the memory that the bytes of tensor i take, as good as it goes; whoever reads them
  * again finds them in the system's cache. */
 AT_API void at_checkpoint_rest(const at_checkpoint *c, int i);
+/* The same of any bytes of the file's tensors. */
+AT_API void at_checkpoint_rest_bytes(const at_checkpoint *c, const void *data, size_t bytes);
 /* Compares what is not yet compared, on 'threads' threads (0: one per core). */
 AT_API at_status at_checkpoint_check(at_checkpoint *c, int threads, const at_progress *progress,
                                      at_error *err);

@@ -23,6 +23,8 @@ struct at_params {
     size_t bytes, form_bytes;
     at_params_offer *offer;
     void *offer_context;
+    at_params_read *read;
+    void *read_context;
 };
 
 at_params *at_params_new(at_device *device)
@@ -91,6 +93,12 @@ void at_params_accept(at_params *store, at_params_offer *offer, void *context)
 {
     store->offer = offer;
     store->offer_context = context;
+}
+
+void at_params_tell(at_params *store, at_params_read *read, void *context)
+{
+    store->read = read;
+    store->read_context = context;
 }
 
 at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int rank,
@@ -240,6 +248,8 @@ void *at_params_form(at_params *store, at_param *p, const at_prepared *prepared,
               p->name, f->bytes, wanted->bytes);
     if (f->version != at_param_version(p)) {
         wanted->pack(prepared, index, f->data, &p->view, &store->device->stream);
+        if (p->storage->lent && store->read)
+            store->read(store->read_context, p->view.data, at_view_bytes(&p->view));
         f->version = at_param_version(p);
     }
     return f->data;

@@ -39,6 +39,10 @@ typedef const void *at_params_offer(void *context, int index);
 /* From now on at_params_add() takes what is offered before it asks for memory. */
 void at_params_accept(at_params *store, at_params_offer *offer, void *context);
 
+/* Told whenever a form was made of bytes that were lent: they are not read again soon. */
+typedef void at_params_read(void *context, const void *data, size_t bytes);
+void at_params_tell(at_params *store, at_params_read *read, void *context);
+
 /* Adds a parameter with memory of its own, zeroed. NULL (and err) when there is no memory. */
 at_param *at_params_add(at_params *store, const char *name, at_dtype dtype, int rank,
                         const int64_t *size, at_error *err);

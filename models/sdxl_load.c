@@ -117,6 +117,12 @@ static at_status lend(loading *l, at_params *store, at_error *err)
     return status;
 }
 
+/* What a form was made of need not stay in memory beside it. */
+static void rest(void *context, const void *data, size_t bytes)
+{
+    at_checkpoint_rest_bytes(context, data, bytes);
+}
+
 static const void *offer(void *context, int index)
 {
     const loading *l = context;
@@ -325,6 +331,7 @@ at_status at_sdxl_load(at_sdxl *m, at_sdxl_part part, at_dtype dtype,
         status = at_sdxl_describe(d, m, part, dtype, m->device, offer, &l, err);
     if (status == AT_OK) {
         at_params_accept(d->store, NULL, NULL);
+        at_params_tell(d->store, rest, m->file);
         status = bring_all(&l, d, err);
     }
     m->dtypes[part] = dtype;
