@@ -59,8 +59,8 @@ int at_model_run(int argc, char **argv)
     const at_option list[] = {
         { "--in", AT_OPTION_TEXT, &o.in, 0, 0, "FILE", "safetensors: what it reads" },
         { "--out", AT_OPTION_TEXT, &o.out, 0, 0, "FILE", "safetensors: what it computes, in f32" },
-        { "--precision", AT_OPTION_TEXT, &o.precision, 0, 0, "f32|bf16",
-          "of weights and layers (f32)" },
+        { "--precision", AT_OPTION_TEXT, &o.precision, 0, 0, "TYPE",
+          "f32 or bf16: of weights and layers (f32)" },
         { "--device", AT_OPTION_TEXT, &o.name, 0, 0, "NAME", "cpu or cuda; else the best one" },
         AT_OPTION_THREADS(&o.device),
         AT_OPTION_ISA(&o.device),
