@@ -287,6 +287,8 @@ static at_status make_masked(at_canvas *c, const at_request *r, at_error *err)
         status = convert(&mask, &given, 1, err);
         if (status == AT_OK)
             status = at_canvas_blur(&mask, r->mask_blur, err);
+    } else if (given.channels > RGB) {
+        status = convert(&mask, &given, RGB, err);
     }
     c->cropped = r->only_masked >= 0;
     if (status == AT_OK && c->cropped) {
@@ -305,13 +307,17 @@ static at_status make_masked(at_canvas *c, const at_request *r, at_error *err)
 
 at_status at_canvas_make(at_canvas *out, const at_request *r, at_error *err)
 {
-    const at_picture picture = borrow(r->picture);
+    const at_picture given = borrow(r->picture);
+    at_picture picture = { 0 };
     at_status status = AT_OK;
     *out = (at_canvas){ .width = r->width, .height = r->height };
     if (r->mask)
         status = make_masked(out, r, err);
+    if (status == AT_OK) /* before it is resized, as diffusers' load_image() does */
+        status = convert(&picture, &given, RGB, err);
     if (status == AT_OK)
         status = fit_picture(&out->picture, out, &picture, RGB, err);
+    at_picture_free(&picture);
     if (status != AT_OK)
         at_canvas_free(out);
     return status;
