@@ -315,16 +315,17 @@ class Models:
 
 
 def scheduler_of(own, c):
-    config = dict(own.config)
-    changes = {"prediction": "prediction_type", "spacing": "timestep_spacing"}
-    config.update({key: c[field] for field, key in changes.items() if field in c})
+    """The sampler's class from the model's config. What a case changes comes as arguments: in the
+    config itself, values that were defaults there do not count for another class."""
+    names = {"prediction": "prediction_type", "spacing": "timestep_spacing"}
+    changes = {key: c[field] for field, key in names.items() if field in c}
     if "zero_snr" in c:
-        config["rescale_betas_zero_snr"] = bool(c["zero_snr"])
+        changes["rescale_betas_zero_snr"] = bool(c["zero_snr"])
     if "sigmas" in c:
         for rule in ("karras", "exponential", "beta"):
-            config[f"use_{rule}_sigmas"] = c["sigmas"] == rule
+            changes[f"use_{rule}_sigmas"] = c["sigmas"] == rule
     cls, options = SAMPLERS[c["sampler"]] if c["sampler"] else (type(own), {})
-    return cls.from_config(config, **options)
+    return cls.from_config(own.config, **changes, **options)
 
 
 def pipeline(kind, name, c, all_models, dtype):
@@ -445,6 +446,8 @@ def write_lora(folder, file, configs, all_models):
     parts = {part: copy.deepcopy(parts[part]) for part in configs}
     layers = {part: lora_weights(file, parts[part], config) for part, config in configs.items()}
     told = _collate_lora_metadata(parts)
+    for metadata in told.values():  # sets have no order of their own
+        metadata.update({k: sorted(v) for k, v in metadata.items() if isinstance(v, set)})
     StableDiffusionXLPipeline.save_lora_weights(
         folder, **{f"{part}_lora_layers": layers[part] for part in configs}, **told, weight_name=file)
 
