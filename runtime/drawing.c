@@ -111,6 +111,12 @@ static at_status add_legs(at_drawing *d, at_error *err)
     if (unet->in != d->size[0] || unet->latent != d->size[0])
         return at_fail(err, AT_UNSUPPORTED, "the refiner reads %lld channels, expected %lld",
                        (long long)unet->in, (long long)d->size[0]);
+    const int64_t shrinks = at_sdxl_vae_shrinks(&at_sdxl_about_of(r->refiner->sdxl)->vae);
+    if (d->size[1] * shrinks != r->height || d->size[2] * shrinks != r->width)
+        return at_fail(err, AT_UNSUPPORTED,
+                       "the refiner's VAE makes %lld x %lld pixels, expected %lld x %lld",
+                       (long long)(d->size[2] * shrinks), (long long)(d->size[1] * shrinks),
+                       (long long)r->width, (long long)r->height);
     return add_leg(d, r->refiner, r->refine_from, r->end_at, err);
 }
 
