@@ -63,7 +63,7 @@ static const char *const layers[] = { "kernels", "engine", "models", "runtime",
 enum { LAYER_COUNT = sizeof layers / sizeof *layers };
 
 /* Folders above every layer: they may include anything, no layer may include them. */
-static const char *const upper_folders[] = { "tests", "benchmarks" };
+static const char *const upper_folders[] = { "tests", "benchmarks", "examples" };
 enum { UPPER_FOLDER_COUNT = sizeof upper_folders / sizeof *upper_folders };
 
 static bool starts_with(const char *s, const char *prefix)
@@ -135,7 +135,9 @@ static void check_layers(report *r, const source_file *f)
 {
     int rank = rank_of(f->path);
     if (rank < 0)
-        complain(r, 1, "this folder is not a layer; sources live in a layer, tests or benchmarks");
+        complain(
+            r, 1,
+            "this folder is not a layer; sources live in a layer, tests, benchmarks or examples");
     for (size_t line = 0; line < f->line_count; line++) {
         char path[MAX_PATH_BYTES];
         if (!included_path(f, line, path))

@@ -1,0 +1,15 @@
+# What `cmake --install build --prefix DIR` puts there: the program, the library, what a program in C needs to use it.
+include(GNUInstallDirs)
+set(AT_INCLUDE ${CMAKE_INSTALL_INCLUDEDIR}/atelier)
+install(TARGETS atelier RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS atelier_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/tuning/ DESTINATION ${CMAKE_INSTALL_DATADIR}/atelier/tuning)
+if(ATELIER_HAS_FILES)
+  install(FILES ${CMAKE_SOURCE_DIR}/runtime/atelier.h DESTINATION ${AT_INCLUDE})
+  foreach(name base.h status.def dtypes.def) # what atelier.h includes
+    install(FILES ${CMAKE_SOURCE_DIR}/kernels/${name} DESTINATION ${AT_INCLUDE}/kernels)
+  endforeach()
+  install(FILES ${CMAKE_SOURCE_DIR}/examples/draw.c DESTINATION ${CMAKE_INSTALL_DATADIR}/atelier/examples)
+  configure_file(${CMAKE_SOURCE_DIR}/cmake/atelier.pc.in ${CMAKE_BINARY_DIR}/atelier.pc @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/atelier.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()
