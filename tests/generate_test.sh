@@ -71,7 +71,7 @@ for word in --prompt-syntax --negative-crop --lora "Examples:" "dpmpp_2m_karras"
 expect 0 model list
 says out "./models/small.h5"
 expect 0 model list --json
-is_json "[m['name'] for m in d] == ['odd', 'refiner', 'small'] and d[2]['bytes'] > 0"
+is_json "[m['name'] for m in d] == ['odd', 'refiner', 'small'] and d[2]['tensor_bytes'] > 0"
 
 # --- the same bytes ----------------------------------------------------------------------------------
 draws "${usual[@]}" -o one.png
@@ -149,6 +149,20 @@ repeated --image "$photo" --mask "$mask" --sampler heun
 brought=()
 repeated --model odd --refiner refiner --steps 5 --refine-from 0.6
 
+# Adapters, by name from the user's folder and out of prompts.
+for name in attention convolution; do cp "$pipelines/$name.safetensors" "$XDG_DATA_HOME/atelier/loras"; done
+brought=()
+styled=("${usual[@]}" --model odd --prompt-syntax a1111)
+repeated --model odd --lora attention:0.7 --lora "$pipelines/convolution.safetensors"
+repeated --model odd --prompt-syntax comfy --prompt "a photo <lora:attention:0.7> of a cat" --negative ""
+draws "${styled[@]}" --prompt "a <lora:attention:0.7>cat" --save-latents named.safetensors
+draws "${styled[@]}" --prompt "a cat" --lora attention:0.7 --save-latents given.safetensors
+same named.safetensors given.safetensors
+draws "${styled[@]}" --prompt "a cat" --save-latents without.safetensors
+differ named.safetensors without.safetensors
+draws --lora-folder "$pipelines" "${styled[@]}" --prompt "a <lora:attention:0.7>cat" --save-latents named.safetensors
+same named.safetensors given.safetensors
+
 # --- bad input ---------------------------------------------------------------------------------------
 bad=("${usual[@]}" -o bad.png)
 refused "--prompt is missing" --model small -o bad.png
@@ -191,6 +205,7 @@ refused "there is no file and no LoRA 'style'" "${bad[@]}" --lora style:0.5
 refused "it is for another model" "${bad[@]}" --lora "$golden/lora/kohya.lora:1"
 cp "$golden/lora/kohya.lora" "$XDG_DATA_HOME/atelier/loras/style.safetensors"
 refused "loras/style.safetensors" "${bad[@]}" --lora style:0.5
+refused "missing" "${bad[@]}" --prompt-syntax a1111 --prompt "<lora:missing:1>"
 refused "--lora: expected a finite weight" "${bad[@]}" --lora style:nan
 
 refused "--mask without a picture" "${bad[@]}" --mask "$mask"
@@ -228,6 +243,9 @@ refused "refiner" "${bad[@]}" --model refiner
 refused "no model 'finer'" "${bad[@]}" --refiner finer
 refused "the refiner's VAE makes 48 x 80 pixels, expected 24 x 40" "${bad[@]}" --refiner refiner --steps 5
 
+cp "$pipelines/convolution.safetensors" "$XDG_DATA_HOME/atelier/loras/attention.safetensors"
+draws "${styled[@]}" --lora "$pipelines/attention.safetensors" -o styled.png
+refused "is not the LoRA of the picture" --like styled.png -o bad.png
 refused "the picture has no recipe" --like "$photo" -o bad.png
 cp models/refiner.h5 small.h5
 refused "is not the model of the picture" --like one.png -o bad.png
