@@ -51,7 +51,7 @@ endfunction()
 function(at_drop_absent list)
   set(sources ${${list}})
   foreach(row "ONEDNN|onednn\\.c$" "libwebp|_webp\\.c$" "stb|_stb\\.c$" "lcms2|_lcms\\.c$"
-              "FILES|/(assembled|checkpoint|checksum|sdxl_export|sdxl_folder|sdxl_import|sdxl_load|sdxl_single|source|transfer)[a-z0-9_]*\\.c$|/sdxl\\.c$")
+              "FILES|/(assembled|checkpoint|checksum|sdxl_export|sdxl_folder|sdxl_import|sdxl_load|sdxl_measure|sdxl_names|sdxl_single|sdxl_texts|sdxl_wanted|source|transfer)[a-z0-9_]*\\.c$|/sdxl\\.c$")
     string(FIND "${row}" "|" bar)
     string(SUBSTRING "${row}" 0 ${bar} name)
     math(EXPR bar "${bar} + 1")

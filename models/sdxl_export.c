@@ -16,7 +16,7 @@
 
 static bool has_part(const at_tensors *list, at_sdxl_part part)
 {
-    const char *folder = at_sdxl_folder(part);
+    const char *folder = at_sdxl_part_name(part);
     const size_t length = strlen(folder);
     for (int i = 0; i < list->count; i++)
         if (!strncmp(list->items[i].name, folder, length) && list->items[i].name[length] == '.')
@@ -33,7 +33,7 @@ at_status at_sdxl_model_read(at_sdxl_model *m, at_source *source, at_error *err)
         m->has[i] = has_part(&source->list, part);
         if (!m->has[i])
             continue;
-        snprintf(path, sizeof path, "%s/config.json", at_sdxl_folder(part));
+        snprintf(path, sizeof path, "%s/config.json", at_sdxl_part_name(part));
         const at_text *t = at_tensors_text(&source->list, path);
         if (!t)
             return at_fail(err, AT_INVALID, "there is no text '%s' in it", path);
@@ -52,7 +52,7 @@ at_status at_sdxl_model_tensor(const at_sdxl_model *m, int *tensor, at_sdxl_part
 {
     char name[AT_TENSOR_NAME_MAX], found[96], sizes[96];
     const at_tensors *list = &m->source->list;
-    snprintf(name, sizeof name, "%s.%s", at_sdxl_folder(part), w->name);
+    snprintf(name, sizeof name, "%s.%s", at_sdxl_part_name(part), w->name);
     *tensor = at_tensors_find(list, name);
     if (*tensor < 0)
         return at_fail(err, AT_INVALID, "tensor '%.200s' is missing", name);
@@ -83,7 +83,7 @@ static at_status translate(const single *s, at_sdxl_name *out, const char *name,
     if (at_sdxl_name_single(out, s->part, name, &sizes))
         return AT_OK;
     return at_fail(err, AT_UNSUPPORTED, "tensor '%s.%.200s' has no name in a single file of SDXL",
-                   at_sdxl_folder(s->part), name);
+                   at_sdxl_part_name(s->part), name);
 }
 
 /* Adds the piece that holds these rows of a fused tensor. */

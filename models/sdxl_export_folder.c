@@ -201,7 +201,7 @@ static at_status write_part(const at_sdxl_model *m, at_sdxl_part part, const cha
     const at_progress progress = { report_whole, bar };
     char name[64], path[PATH_BYTES];
     at_source *out;
-    snprintf(name, sizeof name, "%s/%s.safetensors", at_sdxl_folder(part),
+    snprintf(name, sizeof name, "%s/%s.safetensors", at_sdxl_part_name(part),
              text ? "model" : "diffusion_pytorch_model");
     AT_TRY(join(path, folder, name, err));
     AT_TRY(make_folder_of(path, err));

@@ -148,10 +148,10 @@ at_status at_sdxl_import_folder(at_sdxl_import *m, const char *path, at_error *e
         const at_sdxl_part part = (at_sdxl_part)i;
         if (!index.has[i] || (part == AT_SDXL_VAE && m->vae_replaced))
             continue;
-        snprintf(config, sizeof config, "%s/config.json", at_sdxl_folder(part));
+        snprintf(config, sizeof config, "%s/config.json", at_sdxl_part_name(part));
         if (!at_tensors_text(&m->out->list, config))
             return at_fail(err, AT_NOT_FOUND, "%s is missing", config);
-        AT_TRY(at_sdxl_import_path(folder, path, at_sdxl_folder(part), err));
+        AT_TRY(at_sdxl_import_path(folder, path, at_sdxl_part_name(part), err));
         AT_TRY(take_weights(m, part, folder, m->options->variant, err));
     }
     return AT_OK;

@@ -35,7 +35,7 @@ at_status at_sdxl_import_text(at_sdxl_import *m, const char *name, const char *d
 
 static void config_path(char out[AT_TEXT_NAME_MAX], at_sdxl_part part)
 {
-    snprintf(out, AT_TEXT_NAME_MAX, "%s/config.json", at_sdxl_folder(part));
+    snprintf(out, AT_TEXT_NAME_MAX, "%s/config.json", at_sdxl_part_name(part));
 }
 
 at_status at_sdxl_import_config(at_sdxl_import *m, at_sdxl_part part, at_error *err)
@@ -126,7 +126,7 @@ static at_status take_tensor(at_sdxl_import *m, at_sdxl_part part, const at_sdxl
                                             rows ? bytes * (form - AT_SDXL_ROWS_1) : 0, bytes } },
                               .n = 1,
                               .columns = form == AT_SDXL_TURNED ? t->size[1] : 0 };
-    snprintf(name, sizeof name, "%s.%s", at_sdxl_folder(part), w->name);
+    snprintf(name, sizeof name, "%s.%s", at_sdxl_part_name(part), w->name);
     const at_stored_tensor made = {
         .name = name, .size = w->size, .rank = (int16_t)w->rank, .type = t->type, .bytes = bytes
     };
@@ -143,7 +143,7 @@ static at_status take_part(at_sdxl_import *m, at_sdxl_part part, at_error *err)
         status = take_tensor(m, part, &wanted.items[i], &why);
     at_sdxl_wanted_free(&wanted);
     return status == AT_OK ? AT_OK
-                           : at_fail(err, status, "%s: %.400s", at_sdxl_folder(part), why.text);
+                           : at_fail(err, status, "%s: %.400s", at_sdxl_part_name(part), why.text);
 }
 
 /* --- what is left over ------------------------------------------------------------------------ */
@@ -176,11 +176,11 @@ static at_status build(at_sdxl_import *m, at_error *err)
     bool asked[AT_ASSEMBLED_SOURCES_MAX] = { false };
     if (!m->has[AT_SDXL_TEXT_2] || !m->has[AT_SDXL_UNET] || !m->has[AT_SDXL_VAE])
         return at_fail(err, AT_INVALID, "there is no %s in it: expected %s, %s and %s%s",
-                       at_sdxl_folder(!m->has[AT_SDXL_UNET]     ? AT_SDXL_UNET
-                                      : !m->has[AT_SDXL_TEXT_2] ? AT_SDXL_TEXT_2
-                                                                : AT_SDXL_VAE),
-                       at_sdxl_folder(AT_SDXL_TEXT_2), at_sdxl_folder(AT_SDXL_UNET),
-                       at_sdxl_folder(AT_SDXL_VAE),
+                       at_sdxl_part_name(!m->has[AT_SDXL_UNET]     ? AT_SDXL_UNET
+                                         : !m->has[AT_SDXL_TEXT_2] ? AT_SDXL_TEXT_2
+                                                                   : AT_SDXL_VAE),
+                       at_sdxl_part_name(AT_SDXL_TEXT_2), at_sdxl_part_name(AT_SDXL_UNET),
+                       at_sdxl_part_name(AT_SDXL_VAE),
                        m->has[AT_SDXL_VAE] ? "" : "; a VAE can be given beside it");
     for (int part = 0; part < AT_SDXL_PARTS; part++)
         if (m->has[part])

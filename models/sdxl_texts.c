@@ -301,7 +301,7 @@ at_status at_sdxl_config_write(at_sdxl_text *out, at_sdxl_part part, const at_sd
     if (status == AT_OK && !same_config(part, &back, c))
         status = at_fail(err, AT_UNSUPPORTED,
                          "the sizes of the %s are none that a config.json of diffusers can say",
-                         at_sdxl_folder(part));
+                         at_sdxl_part_name(part));
     return status;
 }
 
@@ -377,7 +377,7 @@ static bool read_member(at_json *j, const at_json_text *key, at_sdxl_index *out)
     if (at_json_is(key, "_class_name"))
         return read_class(j);
     for (int i = 0; i < AT_SDXL_PARTS; i++)
-        if (at_json_is(key, at_sdxl_folder((at_sdxl_part)i)))
+        if (at_json_is(key, at_sdxl_part_name((at_sdxl_part)i)))
             return read_component(j, &out->has[i]);
     return at_json_skip(j);
 }

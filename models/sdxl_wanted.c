@@ -11,17 +11,6 @@
 /* More than any model of these sizes has; a config may say what it likes. */
 static const size_t paper_bytes = (size_t)1 << 40;
 
-static const char *const folders[] = {
-#define AT_SDXL_PART(NAME, folder) folder,
-#include "models/sdxl_parts.def"
-#undef AT_SDXL_PART
-};
-
-const char *at_sdxl_folder(at_sdxl_part part)
-{
-    return folders[part];
-}
-
 /* --- the model -------------------------------------------------------------------------------- */
 
 typedef struct model {

@@ -35,8 +35,6 @@ at_status at_sdxl_wanted_of(at_sdxl_wanted_list *out, at_sdxl_part part,
                             const at_sdxl_configs *configs, at_error *err);
 void at_sdxl_wanted_free(at_sdxl_wanted_list *list);
 
-/* The folder of diffusers that holds a part. */
-const char *at_sdxl_folder(at_sdxl_part part);
 /* The text of its config.json into its configuration; UNets need the second text encoder's to be
  * there. Sentences begin with 'what'. */
 at_status at_sdxl_configs_read(at_sdxl_configs *configs, at_sdxl_part part, const char *json,

@@ -106,7 +106,7 @@ void sdxl_made_part(sdxl_made *m, at_sdxl_part part, const at_sdxl_configs *c, a
     test_must(at_sdxl_wanted_of(&wanted, part, c, &err), &err);
     for (int i = 0; i < wanted.count; i++) {
         const at_sdxl_wanted *w = &wanted.items[i];
-        snprintf(full, sizeof full, "%s.%s", at_sdxl_folder(part), w->name);
+        snprintf(full, sizeof full, "%s.%s", at_sdxl_part_name(part), w->name);
         sdxl_made_add(m, w->name, type, w->rank, w->size, sdxl_tiny_seed(full));
     }
     at_sdxl_wanted_free(&wanted);
@@ -282,7 +282,7 @@ void sdxl_made_weights(const char *folder, at_sdxl_part part, const char *file,
 {
     char path[1024];
     sdxl_made m = { 0 };
-    snprintf(path, sizeof path, "%s/%s/%s", folder, at_sdxl_folder(part), file);
+    snprintf(path, sizeof path, "%s/%s/%s", folder, at_sdxl_part_name(part), file);
     sdxl_made_part(&m, part, &sdxl_made_configs, types[part]);
     sdxl_made_write(&m, path, edits);
 }
@@ -313,7 +313,7 @@ void sdxl_made_folder(const char *folder)
     for (int i = 0; i < AT_SDXL_PARTS; i++) {
         const at_sdxl_part part = (at_sdxl_part)i;
         const bool clip = part == AT_SDXL_TEXT_1 || part == AT_SDXL_TEXT_2;
-        snprintf(name, sizeof name, "%s/config.json", at_sdxl_folder(part));
+        snprintf(name, sizeof name, "%s/config.json", at_sdxl_part_name(part));
         status = at_sdxl_config_write(&text, part, &sdxl_made_configs, &err);
         write_json(folder, name, status, &text, &err);
         sdxl_made_weights(folder, part,
