@@ -8,6 +8,7 @@
 #include "engine/safetensors.h"
 #include "engine/source.h"
 #include "kernels/shape.h"
+#include "models/sdxl_names.h"
 #include "runtime/lora_config.h"
 #include "runtime/lora_own.h"
 
@@ -410,15 +411,14 @@ static at_status read_alpha(reader *r, int i, double *alpha)
     return AT_OK;
 }
 
-/* A module has two names in patterns: transformers 5 leaves out "text_model.". */
+/* In patterns a module may have its other names, too. */
 static double pattern_value(const at_lora_patterns *p, const at_lora_target *to, double otherwise)
 {
-    static const char inner[] = "text_model.";
-    const size_t skipped = sizeof inner - 1;
-    if (!strncmp(to->module, inner, skipped))
-        otherwise =
-            at_lora_pattern_value(p, to->module + skipped, to->module_bytes - skipped, otherwise);
-    return at_lora_pattern_value(p, to->module, to->module_bytes, otherwise);
+    char module[AT_TENSOR_NAME_MAX], other[AT_TENSOR_NAME_MAX];
+    snprintf(module, sizeof module, "%.*s", (int)to->module_bytes, to->module);
+    for (int i = 0; at_sdxl_name_also(other, to->part, module, i); i++)
+        otherwise = at_lora_pattern_value(p, other, strlen(other), otherwise);
+    return at_lora_pattern_value(p, module, to->module_bytes, otherwise);
 }
 
 /* alpha / rank, by what the configuration says or the tensor beside the matrices, which must not

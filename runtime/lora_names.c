@@ -8,8 +8,12 @@
 #include "engine/arena.h"
 #include "kernels/shape.h"
 #include "models/layers.h"
+#include "models/sdxl_names.h"
 
 enum { SPELLING_MAX = AT_PARAM_NAME_MAX + 32 };
+
+static const char weight[] = ".weight";
+static const size_t tail = sizeof weight - 1;
 
 typedef struct spelling {
     const char *text;
@@ -23,97 +27,6 @@ struct at_lora_names {
     spelling *spellings; /* in the order of their texts */
     int n_spellings, spellings_capacity;
 };
-
-/* --- names of single files -------------------------------------------------------------------- */
-
-/* The words that differ, as whole modules and within resnets. */
-typedef struct renamed {
-    const char *ours, *theirs;
-} renamed;
-
-static const renamed whole[] = {
-    { "time_embedding.linear_1", "time_embed.0" },
-    { "time_embedding.linear_2", "time_embed.2" },
-    { "add_embedding.linear_1", "label_emb.0.0" },
-    { "add_embedding.linear_2", "label_emb.0.2" },
-    { "conv_in", "input_blocks.0.0" },
-    { "conv_out", "out.2" },
-}, in_resnets[] = {
-    { "conv1", "in_layers.2" },
-    { "conv2", "out_layers.3" },
-    { "time_emb_proj", "emb_layers.1" },
-    { "conv_shortcut", "skip_connection" },
-};
-
-static const char *rename_one(const renamed *list, size_t n, const char *ours)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(list[i].ours, ours))
-            return list[i].theirs;
-    return NULL;
-}
-
-/* The number of a single file's block: it counts layers, and what changes the size, through all
- * levels. */
-static int block_number(const at_sdxl_unet_config *c, bool up, int level, int index)
-{
-    int n = up ? 0 : 1;
-    for (int i = 0; i < level; i++)
-        n += c->layers[up ? c->levels - 1 - i : i] + 1;
-    return n + index;
-}
-
-/* "resnets", "attentions" or a resampler with the number behind it and what it is called there. */
-static bool block_name(const at_sdxl_unet_config *c, const char *module, char out[SPELLING_MAX])
-{
-    char way[8], kind[16];
-    int level, index, used = 0;
-    if (sscanf(module, "%4[a-z]_blocks.%d.%12[a-z].%d.%n", way, &level, kind, &index, &used) != 4 ||
-        !used || level >= c->levels)
-        return false;
-    const bool up = !strcmp(way, "up");
-    const char *rest = module + used, *blocks = up ? "output_blocks" : "input_blocks";
-    const int last = c->layers[up ? c->levels - 1 - level : level];
-    const int n = block_number(c, up, level, index);
-    if (!strcmp(kind, "attentions")) {
-        snprintf(out, SPELLING_MAX, "%s.%d.1.%s", blocks, n, rest);
-        return true;
-    }
-    if (!strcmp(kind, "resnets")) {
-        rest = rename_one(in_resnets, AT_COUNT(in_resnets), rest);
-        snprintf(out, SPELLING_MAX, "%s.%d.0.%s", blocks, n, rest ? rest : "");
-        return rest;
-    }
-    if (up)
-        snprintf(out, SPELLING_MAX, "%s.%d.%d.conv", blocks, block_number(c, up, level, last),
-                 c->up[level][last] ? 2 : 1);
-    else
-        snprintf(out, SPELLING_MAX, "%s.%d.0.op", blocks, block_number(c, up, level, last));
-    return true;
-}
-
-static bool middle_name(const char *module, char out[SPELLING_MAX])
-{
-    char kind[16];
-    int index, used = 0;
-    if (sscanf(module, "mid_block.%12[a-z].%d.%n", kind, &index, &used) != 2 || !used)
-        return false;
-    const bool resnet = !strcmp(kind, "resnets");
-    const char *rest = module + used;
-    if (resnet)
-        rest = rename_one(in_resnets, AT_COUNT(in_resnets), rest);
-    snprintf(out, SPELLING_MAX, "middle_block.%d.%s", resnet ? 2 * index : 1, rest ? rest : "");
-    return rest;
-}
-
-/* What a module of the UNet is called in single files; false: nothing. */
-static bool single_name(const at_sdxl_unet_config *c, const char *module, char out[SPELLING_MAX])
-{
-    const char *theirs = rename_one(whole, AT_COUNT(whole), module);
-    if (theirs)
-        snprintf(out, SPELLING_MAX, "%s", theirs);
-    return theirs || block_name(c, module, out) || middle_name(module, out);
-}
 
 /* --- spellings -------------------------------------------------------------------------------- */
 
@@ -153,31 +66,39 @@ static void spell_processor(at_lora_names *names, const char *module)
           strcmp(end, ".to_out.0") ? end : ".to_out");
 }
 
-static void spell_unet(at_lora_names *names, const at_sdxl_unet_config *c, const char *module)
+/* Some of kohya's scripts have the names of single files. */
+static void spell_unet(at_lora_names *names, const at_sdxl_unet_config *c, const at_param *p,
+                       const char *module)
 {
-    char single[SPELLING_MAX];
+    const at_sdxl_sizes sizes = { .unet = c };
+    at_sdxl_name single;
     spell_kohya(names, "lora_unet", module);
     spell_processor(names, module);
-    if (single_name(c, module, single))
-        spell_kohya(names, "lora_unet", single);
+    if (!at_sdxl_name_single(&single, AT_SDXL_UNET, p->name, &sizes))
+        return;
+    single.text[strlen(single.text) - tail] = 0;
+    spell_kohya(names, "lora_unet", single.text);
 }
 
-/* transformers 5 leaves out "text_model."; diffusers' older names are the UNet's. */
+/* diffusers' older names are the UNet's. */
 static void spell_text(at_lora_names *names, at_sdxl_part part, const char *module)
 {
-    static const renamed old[] = {
+    static const struct {
+        const char *ours, *theirs;
+    } old[] = {
         { "q_proj", "to_q" }, { "k_proj", "to_k" }, { "v_proj", "to_v" }, { "out_proj", "to_out" }
     };
-    const char *part_name = at_sdxl_part_name(part), *inner = "text_model.";
-    if (!strncmp(module, inner, strlen(inner)))
-        spell(names, "%s.%s", part_name, module + strlen(inner));
+    const char *part_name = at_sdxl_part_name(part);
+    char other[AT_TENSOR_NAME_MAX];
+    for (int i = 0; at_sdxl_name_also(other, part, module, i); i++)
+        spell(names, "%s.%s", part_name, other);
     if (part == AT_SDXL_TEXT_1)
         spell_kohya(names, "lora_te", module);
     spell_kohya(names, part == AT_SDXL_TEXT_1 ? "lora_te1" : "lora_te2", module);
     const char *last = strrchr(module, '.');
-    const char *theirs = last ? rename_one(old, AT_COUNT(old), last + 1) : NULL;
-    if (theirs)
-        spell(names, "%s.%.*s.%s", part_name, (int)(last - module), module, theirs);
+    for (size_t i = 0; last && i < AT_COUNT(old); i++)
+        if (!strcmp(last + 1, old[i].ours))
+            spell(names, "%s.%.*s.%s", part_name, (int)(last - module), module, old[i].theirs);
 }
 
 /* --- the weights ------------------------------------------------------------------------------ */
@@ -186,8 +107,7 @@ static void spell_text(at_lora_names *names, at_sdxl_part part, const char *modu
 static void add_target(at_lora_names *names, const at_sdxl_about *model, at_sdxl_part part,
                        const at_param *p)
 {
-    static const char weight[] = ".weight";
-    const size_t bytes = strlen(p->name), tail = sizeof weight - 1;
+    const size_t bytes = strlen(p->name);
     const int64_t *size = p->view.size;
     if (p->view.rank < 2 || bytes <= tail || strcmp(p->name + bytes - tail, weight) ||
         strstr(p->name, "embeddings."))
@@ -210,7 +130,7 @@ static void add_target(at_lora_names *names, const at_sdxl_about *model, at_sdxl
     t->module = t->name + strlen(part_name) + 1;
     spell(names, "%s.%s", part_name, module);
     if (part == AT_SDXL_UNET)
-        spell_unet(names, &model->unet, module);
+        spell_unet(names, &model->unet, p, module);
     else
         spell_text(names, part, module);
 }
