@@ -55,13 +55,19 @@ int at_assembled_borrow(at_source *s, at_source *part, at_error *err)
 
 int at_assembled_take(at_source *s, at_source *part, at_error *err)
 {
-    assembled *own = s->own;
     const int i = at_assembled_borrow(s, part, err);
     if (i < 0)
         at_source_close(part);
     else
-        own->lent[i] = false;
+        at_assembled_keep(s, i);
     return i;
+}
+
+void at_assembled_keep(at_source *s, int i)
+{
+    assembled *own = s->own;
+    AT_ASSERT(i >= 0 && i < own->n_sources, "source %d of %d", i, own->n_sources);
+    own->lent[i] = false;
 }
 
 const at_source *at_assembled_source(const at_source *s, int i)

@@ -36,6 +36,8 @@ at_status at_assembled_new(at_source **out, const char *kind, at_error *err);
 int at_assembled_take(at_source *s, at_source *part, at_error *err);
 /* The same for one that stays the caller's, who keeps it open as long as 's'. */
 int at_assembled_borrow(at_source *s, at_source *part, at_error *err);
+/* One that was borrowed belongs to 's' from here on. */
+void at_assembled_keep(at_source *s, int i);
 const at_source *at_assembled_source(const at_source *s, int i);
 /* Of 't' name, type and sizes are looked at; the pieces have together as many bytes as it needs. */
 at_status at_assembled_add(at_source *s, const at_stored_tensor *t, const at_assembly *how,

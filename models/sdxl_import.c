@@ -253,34 +253,84 @@ static bool has_prefix(const at_tensors *list, const char *prefix)
     return false;
 }
 
+/* Trainers' files have the model as one of several things: the same tensors without that word. */
+static at_status unwrap(at_source **file, const char *word, at_error *err)
+{
+    const at_tensors *list = &(*file)->list;
+    at_source *out;
+    at_status status = at_assembled_new(&out, (*file)->kind->name, err);
+    if (status != AT_OK)
+        return status;
+    const int source = at_assembled_borrow(out, *file, err);
+    for (int i = 0; i < list->count && status == AT_OK; i++) {
+        at_stored_tensor t = list->items[i];
+        const at_assembly how = { .pieces = { { source, i, 0, t.bytes } }, .n = 1 };
+        if (strncmp(t.name, word, strlen(word)) != 0)
+            continue;
+        t.name += strlen(word);
+        status = at_assembled_add(out, &t, &how, err);
+    }
+    if (status == AT_OK)
+        status = at_assembled_finish(out, err);
+    if (status != AT_OK) {
+        at_source_close(out);
+        return status;
+    }
+    at_assembled_keep(out, source);
+    *file = out;
+    return AT_OK;
+}
+
+/* Whether a file is a single file of SDXL; its names then begin as they should. */
+static at_status find_single(at_source **file, bool *is, at_error *err)
+{
+    static const char word[] = "state_dict.";
+    char wrapped[64];
+    const char *prefix = at_sdxl_prefix(AT_SDXL_UNET, 0);
+    *is = has_prefix(&(*file)->list, prefix);
+    snprintf(wrapped, sizeof wrapped, "%s%s", word, prefix);
+    if (*is || !has_prefix(&(*file)->list, wrapped))
+        return AT_OK;
+    *is = true;
+    return unwrap(file, word, err);
+}
+
+/* Options that only make sense for models of SDXL, and a variant only of a folder. */
+static at_status check_options(const at_sdxl_import_options *o, const char *path, bool single,
+                               at_error *err)
+{
+    if (single && o->variant)
+        return at_fail(err, AT_INVALID, "%.200s: a variant is one of a diffusers folder's", path);
+    if (!single && (o->vae || o->variant))
+        return at_fail(err, AT_INVALID,
+                       "%.200s: neither a diffusers folder nor a single file of SDXL, which alone "
+                       "have variants and take another VAE",
+                       path);
+    return AT_OK;
+}
+
 at_status at_sdxl_import_open(at_source **out, const char *path,
                               const at_sdxl_import_options *options, at_error *err)
 {
     static const at_sdxl_import_options usual = { 0 };
     at_source *file;
+    bool single = false;
     *out = NULL;
     options = options ? options : &usual;
     if (is_folder(path))
         return open_model(out, path, NULL, options, err);
-    at_status status = at_source_open(&file, path, err);
-    if (status != AT_OK)
+    AT_TRY(at_source_open(&file, path, err));
+    at_status status = find_single(&file, &single, err);
+    if (status == AT_OK)
+        status = check_options(options, path, single, err);
+    if (status != AT_OK) {
+        at_source_close(file);
         return status;
-    if (has_prefix(&file->list, at_sdxl_prefix(AT_SDXL_UNET, 0))) {
-        if (!options->variant)
-            return open_model(out, path, file, options, err);
-        status = at_fail(err, AT_INVALID, "%.200s: a variant is one of a diffusers folder's", path);
-    } else if (options->vae || options->variant) {
-        status =
-            at_fail(err, AT_INVALID,
-                    "%.200s: neither a diffusers folder nor a single file of SDXL, which alone "
-                    "have variants and take another VAE",
-                    path);
-    } else {
-        *out = file;
-        return AT_OK;
     }
-    at_source_close(file);
-    return status;
+    if (single)
+        return open_model(out, path, file, options, err);
+    *out = file;
+    return AT_OK;
 }
 
 const char *at_sdxl_kind(at_source *s)

@@ -39,15 +39,24 @@ static at_status take_texts(at_sdxl_import *m, const at_tensors *list, at_error 
     return AT_OK;
 }
 
+static bool take_mark(at_sdxl_import *m, const at_tensors *list, int source, const char *name)
+{
+    const int i = at_tensors_find(list, name);
+    if (i >= 0)
+        m->used[source][i] = true;
+    return i >= 0;
+}
+
 /* Empty tensors that say what the model predicts, and that it was trained down to pure noise. */
-static at_status write_scheduler(at_sdxl_import *m, const at_tensors *list, at_error *err)
+static at_status write_scheduler(at_sdxl_import *m, const at_tensors *list, int source,
+                                 at_error *err)
 {
     static const char *const texts[2][2] = {
         { AT_SDXL_SCHEDULER("epsilon", "false"), AT_SDXL_SCHEDULER("epsilon", "true") },
         { AT_SDXL_SCHEDULER("v_prediction", "false"), AT_SDXL_SCHEDULER("v_prediction", "true") },
     };
-    const char *text =
-        texts[at_tensors_find(list, "v_pred") >= 0][at_tensors_find(list, "ztsnr") >= 0];
+    const bool v = take_mark(m, list, source, "v_pred");
+    const char *text = texts[v][take_mark(m, list, source, "ztsnr")];
     return at_sdxl_import_text(m, "scheduler/scheduler_config.json", text, strlen(text), err);
 }
 
@@ -68,7 +77,7 @@ at_status at_sdxl_import_single(at_sdxl_import *m, at_source *file, at_error *er
     AT_TRY(at_sdxl_import_take(m, file, &source, err));
     AT_TRY(check_refused(list, err));
     AT_TRY(take_texts(m, list, err));
-    AT_TRY(write_scheduler(m, list, err));
+    AT_TRY(write_scheduler(m, list, source, err));
     for (int i = 0; i < AT_SDXL_PARTS; i++) {
         const at_sdxl_part part = (at_sdxl_part)i;
         const char *prefix;

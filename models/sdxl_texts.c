@@ -187,6 +187,8 @@ static void put_unet(at_json_writer *w, const at_sdxl_unet_config *c)
     put_int(w, "projection_class_embeddings_input_dim", c->pooled + c->sizes * c->size_dim);
     put_int(w, "sample_size", c->sample[0]);
     put_blocks(w, c);
+    if (c->guidance)
+        put_int(w, "time_cond_proj_dim", c->guidance);
     put_types(w, "up_block_types", c, depths_up, "UpBlock2D", "CrossAttnUpBlock2D");
     put_raw(w, "use_linear_projection", "true");
 }

@@ -13,6 +13,7 @@
 #include "models/sdxl_export.h"
 #include "models/sdxl_import.h"
 #include "models/sdxl_scheduler.h"
+#include "models/sdxl_texts.h"
 #include "tests/shapes/sdxl_made.h"
 #include "tests/told.h"
 #include "tests/unit.h"
@@ -260,6 +261,8 @@ static void marks_are_obeyed_and_written_back(void **state)
     const char *path = in_scratch("marked.safetensors"), *back = in_scratch("back.safetensors");
     sdxl_edits edits = { 0 };
     at_error err = { 0 };
+    notes n = { 0 };
+    const at_sdxl_import_options o = { .note = take_note, .context = &n };
     (void)state;
     add_mark(&edits, "v_pred");
     sdxl_made_single(path, &edits);
@@ -269,15 +272,42 @@ static void marks_are_obeyed_and_written_back(void **state)
     at_source_close(s);
     add_mark(&edits, "ztsnr");
     sdxl_made_single(path, &edits);
-    s = open_model(path, NULL);
+    s = open_model(path, &o);
     t = at_tensors_text(&s->list, scheduler);
     assert_string_equal(t->data, AT_SDXL_SCHEDULER("v_prediction", "true"));
+    assert_int_equal(n.count, 0);
     test_must(at_sdxl_export_single(s, back, NULL, &err), &err);
     at_source_close(s);
     test_must(at_source_open(&s, back, &err), &err);
     assert_true(at_tensors_find(&s->list, "v_pred") >= 0);
     assert_true(at_tensors_find(&s->list, "ztsnr") >= 0);
     at_source_close(s);
+}
+
+/* As trainers keep it, a thing among others. */
+static void a_wrapped_file_is_the_same_model(void **state)
+{
+    const char *path = in_scratch("plain.safetensors"), *other = in_scratch("wrapped.safetensors");
+    sdxl_made m = { 0 }, wrapped = { 0 };
+    char name[AT_TENSOR_NAME_MAX];
+    static const int64_t one = 1;
+    (void)state;
+    sdxl_made_single(path, NULL);
+    for (int i = 0; i < AT_SDXL_PARTS; i++)
+        sdxl_made_single_part(&m, (at_sdxl_part)i, &sdxl_made_configs,
+                              i == AT_SDXL_UNET  ? AT_STORED_BF16
+                              : i == AT_SDXL_VAE ? AT_STORED_F32
+                                                 : AT_STORED_F16,
+                              false);
+    for (int i = 0; i < m.list.count; i++) {
+        const at_stored_tensor *t = &m.list.items[i];
+        snprintf(name, sizeof name, "state_dict.%s", t->name);
+        sdxl_made_add(&wrapped, name, t->type, t->rank, t->size, m.seeds[i]);
+    }
+    sdxl_made_add(&wrapped, "optimizer_states.0.step", AT_STORED_F32, 1, &one, 0);
+    sdxl_made_free(&m);
+    sdxl_made_write(&wrapped, other, NULL);
+    assert_int_equal(crc_of_path(other, NULL), crc_of_path(path, NULL));
 }
 
 /* --- folders ---------------------------------------------------------------------------------- */
@@ -418,6 +448,59 @@ static void models_come_back_as_they_went(void **state)
     assert_true(has_text(s, "tokenizer_2/vocab.json", "\"<|endoftext|>\":49407"));
     assert_int_not_equal(at_sdxl_export_folder(s, back, NULL, &err), AT_OK);
     assert_non_null(strstr(err.text, "is not empty"));
+    at_source_close(s);
+}
+
+/* A model without a first text encoder. */
+static void one_text_encoder_is_enough(void **state)
+{
+    const char *folder = in_scratch("second"), *single = in_scratch("second.safetensors");
+    at_sdxl_text index;
+    at_error err = { 0 };
+    (void)state;
+    sdxl_made_folder(folder);
+    test_must(at_sdxl_index_write(&index, &sdxl_made_configs, false, &err), &err);
+    char *text = strndup(index.data, index.bytes);
+    sdxl_made_text(folder, "model_index.json", text);
+    free(text);
+    free(index.data);
+    at_source *s = open_model(folder, NULL);
+    const uint32_t crc = crc_of_model(s);
+    assert_string_equal(s->list.items[0].name, "text_encoder_2.text_model.embeddings."
+                                               "token_embedding.weight");
+    test_must(at_sdxl_export_single(s, single, NULL, &err), &err);
+    at_source_close(s);
+    assert_int_equal(crc_of_path(single, NULL), crc);
+    test_must(at_source_open(&s, single, &err), &err);
+    assert_true(at_tensors_find(&s->list, "conditioner.embedders.0.model.text_projection") >= 0);
+    at_source_close(s);
+}
+
+/* LCM's embedding of the guidance is nowhere in single files. */
+static void what_single_files_cannot_name_is_refused(void **state)
+{
+    const char *folder = in_scratch("lcm"), *single = in_scratch("lcm.safetensors");
+    at_sdxl_configs c = sdxl_made_configs;
+    at_sdxl_text config;
+    at_error err = { 0 };
+    sdxl_made m = { 0 };
+    char path[PATH_BYTES];
+    (void)state;
+    c.unet.guidance = 32;
+    sdxl_made_folder(folder);
+    test_must(at_sdxl_config_write(&config, AT_SDXL_UNET, &c, &err), &err);
+    char *text = strndup(config.data, config.bytes);
+    sdxl_made_text(folder, "unet/config.json", text);
+    free(text);
+    free(config.data);
+    snprintf(path, sizeof path, "%s/unet/diffusion_pytorch_model.safetensors", folder);
+    sdxl_made_part(&m, AT_SDXL_UNET, &c, AT_STORED_BF16);
+    sdxl_made_write(&m, path, NULL);
+    at_source *s = open_model(folder, NULL);
+    const int before = things_in_scratch();
+    assert_int_not_equal(at_sdxl_export_single(s, single, NULL, &err), AT_OK);
+    assert_non_null(strstr(err.text, "'unet.time_embedding.cond_proj.weight' has no name"));
+    assert_int_equal(things_in_scratch(), before);
     at_source_close(s);
 }
 
@@ -602,10 +685,13 @@ int main(void)
         WITH_FOLDER(a_single_file_is_what_diffusers_makes_of_it),
         WITH_FOLDER(published_models_are_known_by_their_sizes),
         WITH_FOLDER(marks_are_obeyed_and_written_back),
+        WITH_FOLDER(a_wrapped_file_is_the_same_model),
         WITH_FOLDER(other_spellings_are_the_same_model),
         WITH_FOLDER(variants_are_taken_when_asked_for),
         WITH_FOLDER(cut_files_are_put_together),
         WITH_FOLDER(models_come_back_as_they_went),
+        WITH_FOLDER(one_text_encoder_is_enough),
+        WITH_FOLDER(what_single_files_cannot_name_is_refused),
         WITH_FOLDER(failed_exports_leave_nothing),
         WITH_FOLDER(a_vae_takes_the_place_of_the_models),
         WITH_FOLDER(damaged_single_files_are_refused_by_name),
