@@ -1,6 +1,7 @@
 #include "cli/folders.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,37 @@ at_status at_folder_read(at_folder_list *out, at_folder folder, at_error *err)
         if (d)
             closedir(d);
     }
+    if (!well) {
+        at_folder_free(out);
+        return at_fail(err, AT_NO_MEMORY, "no memory for a list of files");
+    }
+    qsort(out->entries, (size_t)out->count, sizeof *out->entries, by_name);
+    return AT_OK;
+}
+
+/* A pipeline's folder, which is no model's name until it was imported. */
+static bool take_pipeline(at_folder_list *list, const char *where, const char *name)
+{
+    char path[AT_FOLDER_PATH_MAX], index[AT_FOLDER_PATH_MAX];
+    if (name[0] == '.' || !format(path, where, "/", name) ||
+        !format(index, path, "/model_index.json", "") || !is_file(index))
+        return true;
+    return add_entry(list, name, strlen(name), path);
+}
+
+at_status at_folder_read_one(at_folder_list *out, const char *path, at_error *err)
+{
+    *out = (at_folder_list){ .entries = calloc(AT_FOLDER_ENTRIES_MAX, sizeof *out->entries) };
+    bool well = out->entries != NULL;
+    DIR *d = opendir(path);
+    if (!d) {
+        at_fail(err, AT_IO, "the folder '%.300s' could not be read: %s", path, strerror(errno));
+        at_folder_free(out);
+        return AT_IO;
+    }
+    for (struct dirent *e; well && (e = readdir(d));)
+        well = take(out, AT_FOLDER_MODELS, path, e->d_name) && take_pipeline(out, path, e->d_name);
+    closedir(d);
     if (!well) {
         at_folder_free(out);
         return at_fail(err, AT_NO_MEMORY, "no memory for a list of files");

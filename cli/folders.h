@@ -30,6 +30,8 @@ typedef struct at_folder_list {
 } at_folder_list;
 
 at_status at_folder_read(at_folder_list *out, at_folder folder, at_error *err);
+/* What is in one folder alone: models, checkpoints of any name, and pipelines of diffusers. */
+at_status at_folder_read_one(at_folder_list *out, const char *path, at_error *err);
 void at_folder_free(at_folder_list *list);
 
 /* The first of the folders that is there; false: none is. */

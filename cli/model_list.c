@@ -125,23 +125,25 @@ int at_model_list(int argc, char **argv)
     bool json = false;
     at_error err = { 0 };
     at_folder_list list;
-    const char *none;
+    const char *folder;
     const at_option options[] = {
         { "--json", AT_OPTION_FLAG, &json, 0, 0, NULL, "print JSON" },
     };
     const at_usage usage = { "model list",
-                             "Lists the models that are found by their names: kind, form, size and "
-                             "precision of each.",
-                             "",
+                             "Lists the models that are found by their names, or those of a "
+                             "folder: kind, form, size and precision of each.",
+                             "[FOLDER]",
                              options,
                              (int)AT_COUNT(options),
                              "They are files NAME.h5 and NAME.safetensors, and NAME/NAME.h5, in\n"
                              "./models and in $XDG_DATA_HOME/atelier/models, else in\n"
-                             "~/.local/share/atelier/models.\n" };
-    const at_parsed parsed = at_options_parse(&usage, argc, argv, &none, 0);
+                             "~/.local/share/atelier/models. In a FOLDER pipelines of diffusers\n"
+                             "are listed too.\n" };
+    const at_parsed parsed = at_options_parse(&usage, argc, argv, &folder, 1);
     if (parsed != AT_PARSED)
         return at_parsed_exit(parsed);
-    at_status status = at_folder_read(&list, AT_FOLDER_MODELS, &err);
+    at_status status = folder ? at_folder_read_one(&list, folder, &err)
+                              : at_folder_read(&list, AT_FOLDER_MODELS, &err);
     if (status == AT_OK && json)
         status = print_json(&list, &err);
     else if (status == AT_OK)

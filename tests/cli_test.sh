@@ -331,6 +331,21 @@ expect 0 model show "$store" --json
 is_json 'len(d["tensors"]) == 15 and d["texts"]["config"] == "{\"width\": 5}"'
 expect 0 model export "$store" "$scratch/out.safetensors"
 expect 0 model import "$scratch/out.safetensors" "$scratch/again.atelier"
+expect 0 model import "$weights" -o "$scratch/option.atelier"
+refused "expected FROM TO" model import "$weights" "$store" -o "$store"
+refused "neither a diffusers folder nor a single file" model import "$weights" "$scratch/x.atelier" --vae "$weights"
+refused "neither a diffusers folder nor a single file" model import "$weights" "$scratch/x.atelier" --variant fp16
+refused "'nonsense' is not plain, diffusers or safetensors" model export "$store" -o "$scratch/x" --format nonsense
+for format in diffusers safetensors; do
+    refused "expected a model file of SDXL" model export "$store" -o "$scratch/x" --format $format
+done
+[ ! -e "$scratch/x" ] && [ ! -e "$scratch/x.atelier" ] || fail "$what: left something behind"
+mkdir "$scratch/pipeline"
+printf '{"_class_name": "StableDiffusionPipeline"}' >"$scratch/pipeline/model_index.json"
+refused 'found "StableDiffusionPipeline"' model import "$scratch/pipeline" "$scratch/x.atelier"
+expect 0 model list "$scratch" --json
+is_json 'any(m["name"] == "pipeline" and "error" in m for m in d)'
+refused "no-such-folder" model list "$scratch/no-such-folder"
 for layout in zip legacy; do
     expect 0 model import "$golden/files/torch_$layout.pth" "$scratch/torch.atelier"
     expect 0 model verify "$scratch/torch.atelier"
