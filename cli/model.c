@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/model_list.h"
 #include "cli/model_run.h"
 #include "cli/progress.h"
@@ -241,6 +242,7 @@ static int run_export(int argc, char **argv)
     at_error err = { AT_OK, "" };
     at_source *s = NULL;
     at_bar bar;
+    at_interrupt interrupt;
     at_parsed parsed = parse_from_to(&usage, argc, argv, words, &to);
     if (parsed != AT_PARSED)
         return at_parsed_exit(parsed);
@@ -248,15 +250,18 @@ static int run_export(int argc, char **argv)
     if (!run)
         return at_unable(usage.command, &err);
     at_bar_start(&bar, "export");
+    at_interrupt_start(&interrupt, &bar.progress);
     at_status status = at_source_open(&s, words[0], &err);
     if (status == AT_OK)
-        status = run(s, words[1], &bar.progress, &err);
+        status = run(s, words[1], &interrupt.progress, &err);
     double seconds = at_bar_end(&bar);
     char bytes[AT_BYTES_TEXT];
     if (status == AT_OK)
         printf("%s: %d tensors, %s, in %.1f s\n", words[1], s->list.count,
                at_bytes_text(at_tensors_bytes(&s->list), bytes), seconds);
     at_source_close(s);
+    if (status == AT_CANCELLED && at_interrupt_status())
+        return at_interrupt_status();
     return status == AT_OK ? AT_EXIT_OK : at_unable(usage.command, &err);
 }
 
