@@ -39,8 +39,11 @@ typedef struct at_model_options {
     const char *trust_folder;
     /* Of cuda: where its libraries may lie besides the system's places, ended by NULL; or NULL. */
     const char *const *library_folders;
-    void (*warn)(void *context,
-                 const char *sentence); /* what is worth knowing; NULL: nobody asks */
+    /* Where choices of variants may lie, as `atelier tune` makes them, ended by NULL; or NULL. What
+     * a later one says overrules. */
+    const char *const *tuning_folders;
+    /* Told what is worth knowing; NULL: nobody asks. */
+    void (*warn)(void *context, const char *sentence);
     void *warn_context;
 } at_model_options;
 
@@ -68,7 +71,8 @@ typedef struct at_lora_use {
     double weight;    /* 1: as it was trained */
 } at_lora_use;
 
-/* What is known while a drawing is made. */
+/* A request under way, then its pictures. A model makes one drawing at a time: the next begins when
+ * one is finished or freed. */
 typedef struct at_drawing at_drawing;
 
 /* Start from at_request_usual and change what matters. Sizes in pixels. */
@@ -114,7 +118,8 @@ typedef struct at_request {
     const char *lora_folder; /* of those that a prompt names; NULL: such prompts are refused */
     bool tile_vae;           /* decode in tiles: less memory, other pixels */
     bool latents_only;       /* nothing is decoded */
-    /* Called before every step and when the work is done; false cancels. From the same thread. */
+    /* Called by at_draw() before every step and when all are made; false cancels. A step is one
+     * evaluation of the UNet: heun and dpmpp_sde have two where others have one. */
     bool (*progress)(void *context, at_drawing *drawing, int step, int steps);
     void *progress_context;
 } at_request;

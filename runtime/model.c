@@ -36,6 +36,8 @@ static at_status open_device(at_model *m, at_error *err)
     const at_device_options device = { .threads = o->threads,
                                        .library_folders = o->library_folders };
     at_error why = { 0 };
+    if (o->threads < 0)
+        return at_fail(err, AT_INVALID, "%d threads, expected 1 or more, or 0 for all", o->threads);
     if (m->device)
         return AT_OK;
     m->owns_device = true;
@@ -47,11 +49,36 @@ static at_status open_device(at_model *m, at_error *err)
     return AT_OK;
 }
 
+static at_status take_choices(at_model *m, const char *folder, at_error *err)
+{
+    at_error why = { 0 };
+    const at_status status = at_tuning_load(m->tuning, folder, &why);
+    if (status == AT_UNSUPPORTED) /* made with other libraries, or by another version */
+        at_model_warn(m, "%s", why.text);
+    return status == AT_OK || status == AT_NOT_FOUND || status == AT_UNSUPPORTED
+               ? AT_OK
+               : at_fail(err, status, "%s", why.text);
+}
+
+static at_status open_tuning(at_model *m, at_error *err)
+{
+    const char *const *folders = m->options.tuning_folders;
+    at_tuned_for machine;
+    if (!folders)
+        return AT_OK;
+    AT_TRY(at_tuned_for_device(m->device, &machine, err));
+    AT_TRY(at_tuning_new(&m->tuning, &machine, err));
+    for (int i = 0; folders[i]; i++)
+        AT_TRY(take_choices(m, folders[i], err));
+    return AT_OK;
+}
+
 static at_status open_all(at_model *m, const char *path, at_error *err)
 {
     AT_TRY(choose_mode(m, err));
     AT_TRY(open_device(m, err));
     AT_TRY(choose_precision(m, err));
+    AT_TRY(open_tuning(m, err));
     const size_t bytes = strlen(path) + 1;
     m->path = malloc(bytes);
     if (!m->path)
@@ -91,6 +118,7 @@ void at_model_close(at_model *m)
     for (int part = 0; part < AT_SDXL_PARTS; part++)
         at_plan_cache_free(m->plans[part]);
     at_sdxl_close(m->sdxl);
+    at_tuning_free(m->tuning);
     if (m->owns_device && m->device)
         at_device_close(m->device);
     free(m->path);
@@ -177,7 +205,7 @@ static at_status make_plan(void *context, const char *key, at_graph **graph, at_
                            at_error *err)
 {
     const making *k = context;
-    const at_plan_options options = { .exact = k->model->exact };
+    const at_plan_options options = { .exact = k->model->exact, .tuning = k->model->tuning };
     (void)key;
     *graph = at_graph_new();
     k->describe(k->model, *graph, k->what);

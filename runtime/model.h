@@ -17,6 +17,7 @@ struct at_model {
     at_device *device;
     at_sdxl *sdxl;
     at_model_options options;
+    at_tuning *tuning; /* or NULL */
     char *path;
     at_dtype dtype; /* of weights and layers */
     bool exact, owns_device;
