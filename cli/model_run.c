@@ -1,14 +1,20 @@
 #include "cli/model_run.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/command.h"
 #include "cli/device.h"
+#include "cli/json.h"
 #include "runtime/component.h"
 
+enum { REPEATS_MAX = 1000 };
+
 typedef struct options {
-    const char *in, *out, *precision, *name;
+    const char *in, *out, *precision, *mode, *name;
     at_device_options device;
+    int repeats;
+    bool json;
 } options;
 
 static at_status find_precision(const char *name, at_dtype *out, at_error *err)
@@ -17,6 +23,14 @@ static at_status find_precision(const char *name, at_dtype *out, at_error *err)
     if (*out == AT_F32 || *out == AT_BF16)
         return AT_OK;
     return at_fail(err, AT_INVALID, "--precision %.40s: expected f32 or bf16", name);
+}
+
+static at_status find_mode(const char *mode, bool *fast, at_error *err)
+{
+    *fast = mode && !strcmp(mode, "fast");
+    if (*fast || !mode || !strcmp(mode, "exact"))
+        return AT_OK;
+    return at_fail(err, AT_INVALID, "--mode %.40s: expected exact or fast", mode);
 }
 
 /* Threads and an instruction set are the cpu's. */
@@ -31,21 +45,44 @@ static at_status open_device(const options *o, at_device **out, at_error *err)
     return at_command_device(out, name, &o->device, &no_gpu, err);
 }
 
+static at_status print_times(const at_component_how *how, bool json, at_error *err)
+{
+    if (!json) {
+        for (int i = 0; i < how->repeats; i++)
+            printf("%.6f s\n", how->seconds[i]);
+        return AT_OK;
+    }
+    at_json_writer w = at_json_stdout();
+    at_json_write_object(&w);
+    at_json_write_key(&w, "seconds");
+    at_json_write_array(&w);
+    for (int i = 0; i < how->repeats; i++)
+        at_json_write_real(&w, how->seconds[i]);
+    at_json_write_close(&w);
+    at_json_write_close(&w);
+    return at_json_finish(&w, err);
+}
+
 static at_status run(const options *o, const char *const *words, at_error *err)
 {
     at_device *device = NULL;
     at_sdxl *m = NULL;
-    at_dtype dtype = AT_NONE;
+    double seconds[REPEATS_MAX];
+    at_component_how how = { .repeats = o->repeats, .seconds = seconds };
     at_status status = AT_OK;
     if (!o->in || !o->out)
         return at_fail(err, AT_INVALID, "expected --in FILE and --out FILE");
-    status = find_precision(o->precision, &dtype, err);
+    status = find_precision(o->precision, &how.dtype, err);
+    if (status == AT_OK)
+        status = find_mode(o->mode, &how.fast, err);
     if (status == AT_OK)
         status = open_device(o, &device, err);
     if (status == AT_OK)
         status = at_sdxl_open(&m, words[0], device, NULL, err);
     if (status == AT_OK)
-        status = at_component_run(m, words[1], dtype, o->in, o->out, err);
+        status = at_component_run(m, words[1], &how, o->in, o->out, err);
+    if (status == AT_OK && (o->repeats || o->json))
+        status = print_times(&how, o->json, err);
     at_sdxl_close(m);
     at_device_close(device);
     return status;
@@ -61,9 +98,14 @@ int at_model_run(int argc, char **argv)
         { "--out", AT_OPTION_TEXT, &o.out, 0, 0, "FILE", "safetensors: what it computes, in f32" },
         { "--precision", AT_OPTION_TEXT, &o.precision, 0, 0, "TYPE",
           "f32 or bf16: of weights and layers (f32)" },
+        { "--mode", AT_OPTION_TEXT, &o.mode, 0, 0, "MODE",
+          "exact: a sample never depends on its batch; or fast (exact)" },
+        { "--repeat", AT_OPTION_INT, &o.repeats, 1, REPEATS_MAX, "N",
+          "compute it N times more, and print what each took" },
         { "--device", AT_OPTION_TEXT, &o.name, 0, 0, "NAME", "cpu or cuda; else the best one" },
         AT_OPTION_THREADS(&o.device),
         AT_OPTION_ISA(&o.device),
+        { "--json", AT_OPTION_FLAG, &o.json, 0, 0, NULL, "print the times as JSON" },
     };
     const at_usage usage = {
         "model run",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/clock.h"
 #include "engine/plan.h"
 #include "engine/safetensors.h"
 #include "engine/source.h"
@@ -23,7 +24,7 @@ typedef struct output {
 typedef struct job {
     at_sdxl *m;
     at_device *device;
-    at_dtype dtype;
+    const at_component_how *how;
     const char *component;
     const char *path; /* of the input; for messages */
     at_source *in;
@@ -152,8 +153,22 @@ static void end_stage(stage *s)
 
 static at_status plan_stage(const job *j, stage *s, at_sdxl_part part, at_error *err)
 {
-    const at_plan_options options = { .exact = true };
+    const at_plan_options options = { .exact = !j->how->fast };
     return at_plan_new(&s->plan, j->device, at_sdxl_store(j->m, part), s->graph, &options, err);
+}
+
+/* Once, and then as often as is asked to see what it takes. */
+static at_status run_stage(const job *j, const stage *s, at_error *err)
+{
+    at_status status = at_plan_run(s->plan, err);
+    at_device_wait(j->device);
+    for (int i = 0; i < j->how->repeats && status == AT_OK; i++) {
+        const double begin = at_clock_seconds();
+        status = at_plan_run(s->plan, err);
+        at_device_wait(j->device);
+        j->how->seconds[i] += at_clock_seconds() - begin;
+    }
+    return status;
 }
 
 /* Where element i of a tensor of ours is in a file's order: pictures have their channels first. */
@@ -289,7 +304,7 @@ static at_status run_unet_text(job *j, const unet_inputs *in, float **keys, floa
     if (status == AT_OK)
         status = set(&s, t.sizes, in->sizes, err);
     if (status == AT_OK)
-        status = at_plan_run(s.plan, err);
+        status = run_stage(j, &s, err);
     if (status == AT_OK)
         status = get(&s, t.keys, keys, err);
     if (status == AT_OK)
@@ -320,7 +335,7 @@ static at_status run_unet_step(job *j, const unet_inputs *in, const float *keys,
         if (sets[i].t.id && sets[i].values)
             status = set(&s, sets[i].t, sets[i].values, err);
     if (status == AT_OK)
-        status = at_plan_run(s.plan, err);
+        status = run_stage(j, &s, err);
     if (status == AT_OK)
         status = keep(j, &s, t.out, "sample", err);
     end_stage(&s);
@@ -333,7 +348,7 @@ static at_status run_unet(job *j, at_error *err)
     float *keys = NULL, *added = NULL;
     at_status status = take_unet_inputs(j, &in, err);
     if (status == AT_OK)
-        status = at_sdxl_load(j->m, AT_SDXL_UNET, j->dtype, NULL, err);
+        status = at_sdxl_load(j->m, AT_SDXL_UNET, j->how->dtype, NULL, err);
     if (status == AT_OK)
         status = run_unet_text(j, &in, &keys, &added, err);
     if (status == AT_OK)
@@ -352,14 +367,14 @@ typedef at_sdxl_vae_io describe_half(const at_sdxl_vae *m, at_graph *g, int64_t 
 static at_status run_half(job *j, describe_half *describe, const float *in, const int64_t *size,
                           const char *name, at_error *err)
 {
-    AT_TRY(at_sdxl_load(j->m, AT_SDXL_VAE, j->dtype, NULL, err));
+    AT_TRY(at_sdxl_load(j->m, AT_SDXL_VAE, j->how->dtype, NULL, err));
     stage s = { .graph = at_graph_new() };
     const at_sdxl_vae_io io = describe(at_sdxl_vae_of(j->m), s.graph, size[0], size[2], size[3]);
     at_status status = plan_stage(j, &s, AT_SDXL_VAE, err);
     if (status == AT_OK)
         status = set(&s, io.in, in, err);
     if (status == AT_OK)
-        status = at_plan_run(s.plan, err);
+        status = run_stage(j, &s, err);
     if (status == AT_OK)
         status = keep(j, &s, io.out, name, err);
     end_stage(&s);
@@ -489,7 +504,7 @@ static at_status run_text(job *j, const text_inputs *in, int i, at_error *err)
     if (status == AT_OK && embeds)
         status = at_plan_set(s.plan, io.ends, in->ends, err);
     if (status == AT_OK)
-        status = at_plan_run(s.plan, err);
+        status = run_stage(j, &s, err);
     if (status == AT_OK)
         status = keep(j, &s, io.hidden[0], "hidden_states.-2", err);
     if (status == AT_OK)
@@ -505,7 +520,7 @@ static at_status run_text_encoder(job *j, int i, at_error *err)
     text_inputs in = { .ids = NULL };
     at_status status = take_ids(j, &in, &at_sdxl_about_of(j->m)->text[i], err);
     if (status == AT_OK)
-        status = at_sdxl_load(j->m, (at_sdxl_part)(AT_SDXL_TEXT_1 + i), j->dtype, NULL, err);
+        status = at_sdxl_load(j->m, (at_sdxl_part)(AT_SDXL_TEXT_1 + i), j->how->dtype, NULL, err);
     if (status == AT_OK)
         status = run_text(j, &in, i, err);
     free(in.ids);
@@ -607,13 +622,15 @@ static at_status run_job(job *j, const component_row *c, const char *to, at_erro
     return status;
 }
 
-at_status at_component_run(at_sdxl *m, const char *component, at_dtype dtype, const char *from,
-                           const char *to, at_error *err)
+at_status at_component_run(at_sdxl *m, const char *component, const at_component_how *how,
+                           const char *from, const char *to, at_error *err)
 {
     const component_row *c = NULL;
     AT_TRY(find_component(&c, m, component, err));
+    if (how->repeats)
+        memset(how->seconds, 0, (size_t)how->repeats * sizeof *how->seconds);
     job j = {
-        .m = m, .device = at_sdxl_device(m), .dtype = dtype, .component = component, .path = from
+        .m = m, .device = at_sdxl_device(m), .how = how, .component = component, .path = from
     };
     return run_job(&j, c, to, err);
 }

@@ -17,11 +17,17 @@
 
 #include "models/sdxl.h"
 
-/* Reads 'from', any kind of file with tensors, whose types are converted to 'dtype' (AT_F32,
- * AT_BF16) where they meet the weights; writes 'to', safetensors in f32, which appears whole. Names
- * that are missing or not known, wrong sizes, numbers that are not finite, in or out, are
- * refused. */
-AT_API at_status at_component_run(at_sdxl *m, const char *component, at_dtype dtype,
+typedef struct at_component_how {
+    at_dtype dtype;  /* of weights and layers: AT_F32, AT_BF16 */
+    bool fast;       /* plans that are not exact */
+    int repeats;     /* it is computed again so often, to be timed */
+    double *seconds; /* (repeats), out: of each time, without loading, reading and writing */
+} at_component_how;
+
+/* Reads 'from', any kind of file with tensors, whose types are converted where they meet the
+ * weights; writes 'to', safetensors in f32, which appears whole. Names that are missing or not
+ * known, wrong sizes, numbers that are not finite, in or out, are refused. */
+AT_API at_status at_component_run(at_sdxl *m, const char *component, const at_component_how *how,
                                   const char *from, const char *to, at_error *err);
 
 #endif

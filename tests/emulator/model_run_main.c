@@ -23,7 +23,7 @@ static at_status run(const char *const *words, const char *precision, const char
     if (status == AT_OK)
         status = at_sdxl_open(&m, words[0], device, NULL, err);
     if (status == AT_OK)
-        status = at_component_run(m, words[1], dtype, in, out, err);
+        status = at_component_run(m, words[1], &(at_component_how){ .dtype = dtype }, in, out, err);
     at_sdxl_close(m);
     at_device_close(device);
     return status;
