@@ -20,6 +20,7 @@
 #include "models/clip_text.h"
 #include "models/clip_tokenizer.h"
 #include "models/sdxl_config.h"
+#include "models/sdxl_texts.h"
 #include "runtime/exif.h"
 #include "runtime/lora.h"
 #include "runtime/parameters.h"
@@ -324,17 +325,37 @@ at_status at_fuzz_encoder(const unsigned char *data, size_t bytes, at_error *err
 }
 
 /* A VAE's config, or a UNet's for a pooled text of one of the widths that its seeds have. */
+/* What is read is written again, which may be refused: configs say more than is ever written. */
+static void rewrite_config(at_sdxl_part part, at_sdxl_configs *c, int64_t pooled)
+{
+    at_error refused = { 0 };
+    at_sdxl_text text;
+    c->text[1].projection = pooled;
+    at_sdxl_config_write(&text, part, c, &refused);
+    free(text.data);
+}
+
 at_status at_fuzz_config(const unsigned char *data, size_t bytes, at_error *err)
 {
     static const int64_t pooled[] = { 10, 12, 14, 16, 1280 };
-    at_sdxl_vae_config vae;
-    at_sdxl_unet_config unet;
+    at_sdxl_configs c = { 0 };
     at_error inner = { 0 };
     const char *json = (const char *)data;
-    at_status status = at_sdxl_vae_config_read(&vae, json, bytes, &inner);
-    for (size_t i = 0; i < AT_COUNT(pooled) && status != AT_OK; i++)
-        status = at_sdxl_unet_config_read(&unet, json, bytes, pooled[i], &inner);
+    at_status status = at_sdxl_vae_config_read(&c.vae, json, bytes, &inner);
+    if (status == AT_OK)
+        rewrite_config(AT_SDXL_VAE, &c, 0);
+    for (size_t i = 0; i < AT_COUNT(pooled) && status != AT_OK; i++) {
+        status = at_sdxl_unet_config_read(&c.unet, json, bytes, pooled[i], &inner);
+        if (status == AT_OK)
+            rewrite_config(AT_SDXL_UNET, &c, pooled[i]);
+    }
     return status == AT_OK ? status : at_fail(err, status, "%s", inner.text);
+}
+
+at_status at_fuzz_index(const unsigned char *data, size_t bytes, at_error *err)
+{
+    at_sdxl_index index;
+    return at_sdxl_index_read(&index, (const char *)data, bytes, err);
 }
 
 static uint32_t big_u32(const unsigned char *p)
