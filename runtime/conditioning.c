@@ -14,8 +14,10 @@ enum { HIDDEN = -2 };
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static at_status read_text(at_prompts *p, at_prompt *out, const at_clip_tokenizer *t,
-                           const char *what, const char *text, at_error *err)
+/* 'chunks' becomes the number of the longest. */
+static at_status read_text(const at_prompts *p, at_prompt *out, int *chunks,
+                           const at_clip_tokenizer *t, const char *what, const char *text,
+                           at_error *err)
 {
     at_error why = { 0 };
     const size_t bytes = strnlen(text, (size_t)AT_PROMPT_BYTES_MAX + 1);
@@ -25,7 +27,7 @@ static at_status read_text(at_prompts *p, at_prompt *out, const at_clip_tokenize
     const at_status status = at_prompt_read(out, t, p->syntax, text, bytes, &why);
     if (status != AT_OK)
         return at_fail(err, status, "%s: %.400s", what, why.text);
-    p->chunks = out->n_chunks > p->chunks ? out->n_chunks : p->chunks;
+    *chunks = out->n_chunks > *chunks ? out->n_chunks : *chunks;
     return AT_OK;
 }
 
@@ -50,18 +52,19 @@ static at_status read_of(at_prompts *p, at_prompts_of *of, const at_model *m, co
     const at_clip_tokenizer *t = at_sdxl_tokenizer(m->sdxl, of->index);
     const char *negative = r->negative ? r->negative : "";
     const char *text = second ? first_of(r->prompt_2, r->prompt) : r->prompt;
-    AT_TRY(read_text(p, &of->positive, t, "prompt", text, err));
+    AT_TRY(read_text(p, &of->positive, &p->chunks, t, "prompt", text, err));
     tell_cut(m, &of->positive, "prompt", of->index);
     if (p->guided && !p->zeros) {
         text = second ? first_of(r->negative_2, negative) : negative;
-        AT_TRY(read_text(p, &of->negative, t, "negative prompt", text, err));
+        AT_TRY(read_text(p, &of->negative, &p->negative_chunks, t, "negative prompt", text, err));
         tell_cut(m, &of->negative, "negative prompt", of->index);
         if (of->negative.n_loras)
             return at_fail(err, AT_INVALID,
                            "the negative prompt names the adapter '%.100s'; expected in the prompt",
                            of->negative.loras[0].name);
     }
-    return read_text(p, &of->empty, t, "empty prompt", "", err);
+    int one = 1;
+    return read_text(p, &of->empty, &one, t, "empty prompt", "", err);
 }
 
 static at_status extend_all(at_prompts *p, const at_model *m, at_error *err)
@@ -71,9 +74,24 @@ static at_status extend_all(at_prompts *p, const at_model *m, at_error *err)
         const at_clip_tokenizer *t = at_sdxl_tokenizer(m->sdxl, of->index);
         AT_TRY(at_prompt_extend(&of->positive, t, p->chunks, err));
         if (of->negative.n_chunks)
-            AT_TRY(at_prompt_extend(&of->negative, t, p->chunks, err));
+            AT_TRY(at_prompt_extend(&of->negative, t, p->negative_chunks, err));
     }
     return AT_OK;
+}
+
+static at_status match(at_prompts *p, at_error *err)
+{
+    if (!p->negative_chunks)
+        p->negative_chunks = p->chunks;
+    p->common = p->chunks;
+    while (p->common % p->negative_chunks)
+        p->common += p->chunks;
+    if (p->common <= AT_PROMPT_MATCHED_MAX)
+        return AT_OK;
+    return at_fail(err, AT_UNSUPPORTED,
+                   "a prompt of %d chunks beside a negative prompt of %d: they go together in %d, "
+                   "expected at most %d",
+                   p->chunks, p->negative_chunks, p->common, (int)AT_PROMPT_MATCHED_MAX);
 }
 
 at_status at_prompts_read(at_prompts *out, const at_model *m, const at_request *r, bool guided,
@@ -90,7 +108,8 @@ at_status at_prompts_read(at_prompts *out, const at_model *m, const at_request *
         of->part = i ? AT_SDXL_TEXT_2 : AT_SDXL_TEXT_1;
         AT_TRY(read_of(out, of, m, r, out->n_encoders > 1, err));
     }
-    return extend_all(out, m, err);
+    AT_TRY(extend_all(out, m, err));
+    return match(out, err);
 }
 
 void at_prompts_free(at_prompts *p)
@@ -112,6 +131,7 @@ typedef struct encoder {
     const at_clip_text_config *config;
     at_sdxl_part part;
     at_prompt_syntax syntax;
+    bool pools; /* it is the one that says what stands for the whole text */
     int hidden; /* which of its states is read */
 } encoder;
 
@@ -195,10 +215,11 @@ static at_status encode_row(const encoder *e, const at_prompt *p, const at_promp
                             at_error *err)
 {
     const int64_t width = e->config->width;
-    float *pooled = e->config->projection > 0 ? c->pooled + row * c->pooled_width : NULL;
+    float *pooled = e->pools ? c->pooled + row * c->pooled_width : NULL;
     AT_TRY(encode_prompt(e, p, empty, hidden, pooled, err));
+    const int64_t own = (int64_t)p->n_chunks * AT_CLIP_LENGTH;
     for (int64_t t = 0; t < c->tokens; t++)
-        memcpy(c->context + (row * c->tokens + t) * c->width + column, hidden + t * width,
+        memcpy(c->context + (row * c->tokens + t) * c->width + column, hidden + t % own * width,
                (size_t)width * sizeof *hidden);
     return AT_OK;
 }
@@ -227,6 +248,15 @@ static const at_clip_text_config *config_of(const at_model *m, const at_prompts_
     return &at_sdxl_about_of(m->sdxl)->text[of->index];
 }
 
+/* The first encoder with a projection, as in diffusers. */
+static bool pools(const at_model *m, const at_prompts *p, int i)
+{
+    for (int k = 0; k < i; k++)
+        if (config_of(m, &p->of[k])->projection > 0)
+            return false;
+    return config_of(m, &p->of[i])->projection > 0;
+}
+
 static at_status measure(at_conditioning *c, const at_model *m, const at_prompts *p, int clip_skip,
                          at_error *err)
 {
@@ -234,7 +264,7 @@ static at_status measure(at_conditioning *c, const at_model *m, const at_prompts
     for (int i = 0; i < p->n_encoders; i++) {
         const at_clip_text_config *t = config_of(m, &p->of[i]);
         c->width += t->width;
-        c->pooled_width = t->projection ? t->projection : c->pooled_width;
+        c->pooled_width = pools(m, p, i) ? t->projection : c->pooled_width;
         if (clip_skip < 0 || clip_skip > t->layers - 1)
             return at_fail(err, AT_INVALID, "clip skip %d, expected 0 to %lld: %s has %lld layers",
                            clip_skip, (long long)(t->layers - 1), at_sdxl_part_name(p->of[i].part),
@@ -251,7 +281,7 @@ static at_status measure(at_conditioning *c, const at_model *m, const at_prompts
 at_status at_conditioning_make(at_conditioning *out, at_model *m, const at_prompts *p,
                                int clip_skip, const at_model_adapters *adapters, at_error *err)
 {
-    at_conditioning c = { .rows = p->guided ? 2 : 1, .tokens = AT_CLIP_LENGTH * p->chunks };
+    at_conditioning c = { .rows = p->guided ? 2 : 1, .tokens = AT_CLIP_LENGTH * p->common };
     at_status status = measure(&c, m, p, clip_skip, err);
     int64_t column = 0;
     if (status != AT_OK)
@@ -263,7 +293,7 @@ at_status at_conditioning_make(at_conditioning *out, at_model *m, const at_promp
             at_fail(err, AT_NO_MEMORY, "no memory for %lld tokens of text", (long long)c.tokens);
     for (int i = 0; i < p->n_encoders && status == AT_OK; i++) {
         const at_prompts_of *of = &p->of[i];
-        encoder e = { m, NULL, config_of(m, of), of->part, p->syntax, HIDDEN };
+        encoder e = { m, NULL, config_of(m, of), of->part, p->syntax, pools(m, p, i), HIDDEN };
         status = at_model_load(m, of->part, m->dtype, adapters, err);
         e.text = at_sdxl_text_of(m->sdxl, of->index);
         if (status == AT_OK)

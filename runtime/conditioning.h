@@ -2,7 +2,8 @@
  * by its text encoders.
  *
  * A base model has two encoders, whose results lie side by side; a refiner has only the second.
- * Prompt and negative prompt have as many chunks of tokens. The caller owns both structs; a model
+ * Where prompt and negative prompt have different numbers of chunks their rows are repeated, each
+ * as a whole, until they are as many, which attention cannot tell. The caller owns both structs; a model
  * that does not keep its parts is without its text encoders after encoding. One thread at a
  * time. */
 #ifndef AT_RUNTIME_CONDITIONING_H
@@ -22,7 +23,9 @@ typedef struct at_prompts_of {
 
 typedef struct at_prompts {
     at_prompts_of of[AT_CONDITIONING_ENCODERS];
-    int n_encoders, chunks;
+    int n_encoders;
+    int chunks, negative_chunks; /* of each encoder's; no negative prompt: as many */
+    int common;                  /* the least number that is a multiple of both */
     at_prompt_syntax syntax;
     bool guided; /* there is a negative prompt, or what stands for none: */
     bool zeros;  /* zeros, not the encoding of "" */

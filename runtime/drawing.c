@@ -258,7 +258,7 @@ static at_status check_memory(const at_drawing *d, at_error *err)
         const at_fits fits = {
             .model = leg->model,
             .size = { rows * r->count, d->size[1], d->size[2],
-                      AT_CLIP_LENGTH * leg->prompts.chunks },
+                      AT_CLIP_LENGTH * leg->prompts.common },
             .rows = rows,
             .encodes = i == 0 && r->picture,
             .decodes = i == d->n_legs - 1 && !r->latents_only,

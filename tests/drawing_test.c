@@ -431,6 +431,45 @@ static bool same_latents(const at_drawing *a, const at_drawing *b)
     return !memcmp(x, y, (size_t)(size[0] * size[1] * size[2]) * sizeof *x);
 }
 
+/* n times the same words. */
+static const char *words(char *text, size_t text_size, const char *word, int n)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < n && used < text_size; i++)
+        used += (size_t)snprintf(text + used, text_size - used, "%s ", word);
+    return text;
+}
+
+/* Prompts of 1 and 3 chunks beside negative prompts of 2 and 1. */
+static void long_prompts_are_read_to_their_end(void **state)
+{
+    static char longer[2048], as_long[2048], half[2048];
+    at_model *m = open_model("odd", "f32");
+    at_request r = small_request();
+    (void)state;
+    r.prompt_syntax = "a1111";
+    r.prompt = words(longer, sizeof longer, "cat", 200);
+    r.negative = "a dog";
+    at_drawing *a = draw(m, &r);
+    snprintf(as_long, sizeof as_long, "%s on a (mat:1.5)", words(half, sizeof half, "cat", 200));
+    r.prompt = as_long;
+    at_drawing *b = draw(m, &r);
+    assert_false(same_latents(a, b));
+    r.negative = words(half, sizeof half, "dog", 100);
+    at_drawing *c = draw(m, &r);
+    assert_false(same_latents(b, c));
+    r.prompt = "(cat:1.0)";
+    at_drawing *d = draw(m, &r);
+    r.prompt = "cat";
+    at_drawing *e = draw(m, &r);
+    assert_true(same_latents(d, e));
+    at_drawing *all[] = { a, b, c, d, e };
+    for (size_t i = 0; i < AT_COUNT(all); i++)
+        at_drawing_free(all[i]);
+    at_model_close(m);
+}
+
 /* Adapters come with one request and are gone with the next, though the model keeps its parts; and
  * a prompt may name them. */
 static void adapters_are_a_requests_own(void **state)
@@ -542,6 +581,7 @@ int main(void)
         cmocka_unit_test(schedulers_without_a_sampler_are_refused),
         cmocka_unit_test(prompts_that_are_cut_are_told),
         cmocka_unit_test(what_is_not_finite_is_found),
+        cmocka_unit_test(long_prompts_are_read_to_their_end),
         cmocka_unit_test(adapters_are_a_requests_own),
         cmocka_unit_test(the_parts_that_are_done_are_gone),
         cmocka_unit_test(what_is_black_stays),
