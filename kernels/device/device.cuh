@@ -96,12 +96,18 @@ __device__ __forceinline__ void at_wait_for_earlier()
 }
 #endif
 
-/* Needed once before a launch with more than 48 KiB of dynamic shared memory. */
+/* Needed once before a launch with more than 48 KiB of dynamic shared memory. What is allowed never
+ * becomes less: captured plans that launch the kernel with more may be replayed later. */
 template <class... P>
 cudaError_t at_shared_allow(void (*kernel)(P...), size_t shared_bytes)
 {
-    return cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    const void *function = reinterpret_cast<const void *>(kernel);
+    cudaFuncAttributes now;
+    const cudaError_t error = cudaFuncGetAttributes(&now, function);
+    if (error != cudaSuccess || (size_t)now.maxDynamicSharedSizeBytes >= shared_bytes)
+        return error;
+    return cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)shared_bytes);
 }
 
 /* AT_SHARED(float[8][33], tile); declares an array of the block, aligned to 16. */

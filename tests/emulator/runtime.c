@@ -233,6 +233,12 @@ int at_emu_shared_limit(const void *function)
     return AT_EMU_SHARED_DEFAULT;
 }
 
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attr, const void *function)
+{
+    attr->maxDynamicSharedSizeBytes = at_emu_shared_limit(function);
+    return cudaSuccess;
+}
+
 cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attr, int value)
 {
     int i = 0;

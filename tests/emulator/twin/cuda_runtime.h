@@ -200,6 +200,10 @@ enum cudaFuncAttribute {
     cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
     cudaFuncAttributePreferredSharedMemoryCarveout = 9,
 };
+typedef struct cudaFuncAttributes {
+    int maxDynamicSharedSizeBytes;
+} cudaFuncAttributes;
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attr, const void *function);
 cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attr, int value);
 
 #ifdef __cplusplus

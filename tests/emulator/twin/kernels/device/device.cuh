@@ -61,8 +61,13 @@ inline void at_wait_for_earlier(AT_EMU_HERE)
 template <class... P>
 cudaError_t at_shared_allow(void (*kernel)(P...), size_t shared_bytes)
 {
-    return cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    const void *function = reinterpret_cast<const void *>(kernel);
+    cudaFuncAttributes now;
+    const cudaError_t error = cudaFuncGetAttributes(&now, function);
+    if (error != cudaSuccess || (size_t)now.maxDynamicSharedSizeBytes >= shared_bytes)
+        return error;
+    return cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)shared_bytes);
 }
 
 #define AT_SHARED(type, name)                              \
