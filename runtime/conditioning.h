@@ -3,9 +3,10 @@
  *
  * A base model has two encoders, whose results lie side by side; a refiner has only the second.
  * Where prompt and negative prompt have different numbers of chunks their rows are repeated, each
- * as a whole, until they are as many, which attention cannot tell. The caller owns both structs; a model
- * that does not keep its parts is without its text encoders after encoding. One thread at a
- * time. */
+ * as a whole, until they are as many, which attention cannot tell.
+ *
+ * The caller owns both structs; a model that does not keep its parts is without its text encoders
+ * after encoding. One thread at a time. */
 #ifndef AT_RUNTIME_CONDITIONING_H
 #define AT_RUNTIME_CONDITIONING_H
 
