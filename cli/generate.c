@@ -2,9 +2,11 @@
 #include "cli/generate.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/contact_sheet.h"
 #include "cli/json.h"
@@ -15,20 +17,47 @@
 
 /* --- Ctrl-C ----------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t signalled; /* the signal's number */
+/* It ends the program at once, but for while a file is written: that becomes whole first. A handler
+ * may run in any of the threads. */
+enum { DRAWING, WRITING, ENDING };
+static atomic_int doing = DRAWING, signalled; /* the signal's number */
+
+static void end_now(int number)
+{
+    static const char wipe[] = "\r\033[K";
+    if (isatty(STDERR_FILENO) && write(STDERR_FILENO, wipe, sizeof wipe - 1) < 0)
+        _exit(AT_EXIT_UNABLE);
+    _exit(AT_EXIT_SIGNAL + number);
+}
 
 static void on_signal(int number)
 {
-    signalled = number;
+    int now = DRAWING;
+    if (atomic_compare_exchange_strong(&doing, &now, ENDING))
+        end_now(number);
+    atomic_store(&signalled, number);
 }
 
-/* The first one is asked for between steps; a second one ends the program. */
 static void catch_signals(void)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESTART };
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+static void begin_writing(void)
+{
+    int now = DRAWING;
+    while (!atomic_compare_exchange_strong(&doing, &now, WRITING))
+        pause(); /* another thread is about to end the program */
+}
+
+static void end_writing(void)
+{
+    atomic_store(&doing, DRAWING);
+    if (atomic_load(&signalled))
+        end_now(atomic_load(&signalled));
 }
 
 /* --- while it draws --------------------------------------------------------------------------- */
@@ -78,7 +107,10 @@ static void preview(watch *w, at_drawing *d, bool last)
     if (w->preview_failed || (!last && now - w->previewed < preview_seconds))
         return;
     w->previewed = now;
-    if (write_preview(w->g->words.preview, d, &err) == AT_OK)
+    begin_writing();
+    const at_status status = write_preview(w->g->words.preview, d, &err);
+    end_writing();
+    if (status == AT_OK)
         return;
     w->preview_failed = true;
     at_generate_note(w->g, err.text);
@@ -92,7 +124,7 @@ static bool on_step(void *context, at_drawing *d, int step, int steps)
     if (w->g->words.preview && step > 0)
         preview(w, d, step == steps);
     w->bar.progress.report(w->bar.progress.context, (uint64_t)step, (uint64_t)steps);
-    return !signalled;
+    return true;
 }
 
 /* --- afterwards ------------------------------------------------------------------------------- */
@@ -271,7 +303,11 @@ static at_status print_json(const at_generate *g, const at_model *m, at_drawing 
 
 static at_status finish(const at_generate *g, const at_model *m, at_drawing *d, at_error *err)
 {
-    AT_TRY(save_all(g, d, err));
+    begin_writing();
+    const at_status status = save_all(g, d, err);
+    end_writing();
+    if (status != AT_OK)
+        return status;
     if (g->words.json)
         return print_json(g, m, d, err);
     print_text(g, d);
@@ -319,10 +355,7 @@ int at_command_generate(int argc, char **argv)
     int exit_status = at_parsed_exit(parsed);
     if (parsed == AT_PARSED) {
         catch_signals();
-        const at_status status = run(g, &err);
-        exit_status = status == AT_OK ? AT_EXIT_OK : at_unable("generate", &err);
-        if (status == AT_CANCELLED && signalled)
-            exit_status = AT_EXIT_SIGNAL + (int)signalled;
+        exit_status = run(g, &err) == AT_OK ? AT_EXIT_OK : at_unable("generate", &err);
     }
     at_generate_free(g);
     free(g);

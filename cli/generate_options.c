@@ -357,8 +357,8 @@ static const char more[] =
     "      --only-masked 32 --paste-original -o hat-on.png\n"
     "  atelier generate --like cube.png -o again.png\n"
     "  atelier generate --like cube.png --seed 8 -n 4 -o more.png\n"
-    "Exit status: 0 done, 2 could not be done, 130 ended by Ctrl-C, which takes effect after the\n"
-    "step that is under way; a second one at once. Files are whole or not there.\n";
+    "Exit status: 0 done, 2 could not be done, 130 ended by Ctrl-C. Files are whole or not\n"
+    "there, whatever happens.\n";
 
 static at_parsed parse_once(at_generate *g, list *l, int argc, char **argv)
 {

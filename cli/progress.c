@@ -29,7 +29,9 @@ static void counted_text(const at_bar *bar, uint64_t done, uint64_t total, doubl
 {
     char a[AT_BYTES_TEXT], b[AT_BYTES_TEXT], rate[AT_BYTES_TEXT];
     const double speed = seconds > 0 ? (double)done / seconds : 0;
-    if (bar->unit)
+    if (bar->unit && done == 0)
+        snprintf(text, COUNTED_TEXT, "0 of %llu %s", (unsigned long long)total, bar->unit);
+    else if (bar->unit)
         snprintf(text, COUNTED_TEXT, "%llu of %llu %s, %.3g %s/s", (unsigned long long)done,
                  (unsigned long long)total, bar->unit, speed, bar->unit);
     else
