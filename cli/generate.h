@@ -45,7 +45,8 @@ typedef struct at_generate {
     at_picture picture, mask;
     at_pixels pixels[2]; /* what the request points at */
     at_places places;
-    char trust_folder[AT_TUNING_FOLDER_MAX];
+    at_tuning_places choices;
+    char cache[AT_TUNING_FOLDER_MAX]; /* "": there is none */
     char notes[AT_GENERATE_NOTES_MAX][AT_ERROR_TEXT_MAX];
     int n_notes;
     bool told; /* notes no longer wait */

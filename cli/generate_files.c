@@ -201,20 +201,26 @@ static at_status try_outputs(at_generate *g, at_error *err)
 
 /* --- all -------------------------------------------------------------------------------------- */
 
+/* Which files were checked and which variants are fastest is remembered where the user has a folder
+ * for such things. */
 static void fill_options(at_generate *g)
 {
     at_error none;
+    if (at_tuning_folder(NULL, g->cache, &none) != AT_OK ||
+        at_tuning_folder_make(g->cache, &none) != AT_OK)
+        *g->cache = 0;
+    const char *cache = *g->cache ? g->cache : NULL;
     at_places_find(&g->places);
+    at_tuning_places_find(&g->choices, cache);
     g->options = (at_model_options){ .device = g->words.device,
                                      .precision = g->words.precision,
                                      .mode = g->words.mode,
                                      .threads = g->words.threads,
+                                     .trust_folder = cache,
                                      .library_folders = g->places.folders,
+                                     .tuning_folders = g->choices.folders,
                                      .warn = at_generate_note,
                                      .warn_context = g };
-    if (at_tuning_folder(NULL, g->trust_folder, &none) == AT_OK &&
-        at_tuning_folder_make(g->trust_folder, &none) == AT_OK)
-        g->options.trust_folder = g->trust_folder;
 }
 
 at_status at_generate_prepare(at_generate *g, at_error *err)

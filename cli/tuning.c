@@ -44,6 +44,25 @@ static bool known_folder(size_t i, char folder[AT_TUNING_FOLDER_MAX])
     return true;
 }
 
+_Static_assert(AT_COUNT(beside) + 1 <= AT_TUNING_PLACES_MAX, "at_tuning_places has room for all");
+
+void at_tuning_places_find(at_tuning_places *out, const char *own)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < AT_COUNT(beside); i++) {
+        if (known_folder(i, out->text[count])) {
+            out->folders[count] = out->text[count];
+            count++;
+        }
+    }
+    if (own) {
+        snprintf(out->text[count], AT_TUNING_FOLDER_MAX, "%s", own);
+        out->folders[count] = out->text[count];
+        count++;
+    }
+    out->folders[count] = NULL;
+}
+
 /* What was made on another machine is no failure. */
 static at_status take(at_tuning *t, const char *command, const char *folder, at_error *err)
 {
