@@ -30,7 +30,7 @@ typedef struct at_model at_model;
 
 /* Zeros are the usual. */
 typedef struct at_model_options {
-    const char *device;    /* "cpu", "cuda", "emulated"; NULL: the best that is here */
+    const char *device;    /* "cpu", "cuda"; NULL: the best that is here */
     const char *precision; /* of weights and layers: "f32", "bf16"; NULL: the faster one here */
     const char *mode;      /* NULL, "exact": a picture never depends on its batch; or "fast" */
     int threads;           /* of the cpu; 0: one per core */

@@ -26,10 +26,14 @@ static at_status take(at_drawing *d, at_model *m, at_error *err)
     return AT_OK;
 }
 
+/* Whatever of the model the drawing had not come to the end with is given back, too. */
 static void let_go(const at_drawing *d, at_model *m)
 {
-    if (m->drawing == d)
-        m->drawing = NULL;
+    if (m->drawing != d)
+        return;
+    m->drawing = NULL;
+    for (int part = 0; part < AT_SDXL_PARTS; part++)
+        at_model_done(m, (at_sdxl_part)part);
 }
 
 /* --- before anything is drawn ----------------------------------------------------------------- */

@@ -519,6 +519,9 @@ static void the_parts_that_are_done_are_gone(void **state)
     test_must(at_drawing_finish(d, &err), &err);
     assert_null(at_sdxl_store(m->sdxl, AT_SDXL_VAE));
     at_drawing_free(d);
+    test_must(at_drawing_begin(&d, m, &r, &err), &err);
+    at_drawing_free(d); /* in the middle */
+    assert_null(at_sdxl_store(m->sdxl, AT_SDXL_UNET));
     at_model_close(m);
 }
 
