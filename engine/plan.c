@@ -408,9 +408,9 @@ static bool lacks_memory(const at_plan *plan, int32_t id)
 
 at_status at_plan_commit(at_plan *plan, at_error *err)
 {
-    size_t needed = count_forms(plan, true), there = at_device_memory_free(plan->device);
     if (plan->base)
         return AT_OK;
+    size_t needed = count_forms(plan, true), there = at_device_memory_free(plan->device);
     for (int id = 1; id <= at_graph_tensors(plan->graph); id++)
         if (lacks_memory(plan, id))
             needed += at_view_bytes(&at_graph_tensor(plan->graph, id)->view);
