@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/device.h"
 #include "cli/goals.h"
+#include "cli/plan_file.h"
 #include "cli/plan_report.h"
 #include "engine/device_paper.h"
 #include "engine/file.h"
@@ -41,7 +42,8 @@ static at_parsed parse(options *o, int argc, char **argv)
         "MODEL",
         list,
         (int)AT_COUNT(list),
-        "MODEL is sdxl-unet (a step), sdxl-vae (both halves) or sdxl (pictures from text).\n"
+        "MODEL is sdxl-unet (a step), sdxl-vae (both halves) or sdxl (pictures from text);\n"
+        "or a model's file, or its name in 'atelier model list': pictures of its usual size.\n"
         "A budget is an expectation: arithmetic and bytes of every op, by figures of the GPU and\n"
         "shares of them that are goals or assumptions, as it says. Exit status 1: it does not fit\n"
         "into the device's memory.\n"
@@ -150,8 +152,9 @@ static at_status price(at_plan_report *r, at_goal *goals, const options *o, cons
     at_status status = at_planned_price(r->planned, gpu, NULL, err);
     if (status == AT_OK && o->measured)
         status = take_measured(r->planned, o->measured, &r->measured_calls, err);
-    if (status != AT_OK || r->planned->request.model != AT_PLANNED_SDXL)
-        return status;
+    if (status != AT_OK || r->planned->request.model != AT_PLANNED_SDXL ||
+        r->planned->request.about)
+        return status; /* the goals are SDXL's own */
     r->goals = goals;
     const at_caps caps = at_paper_caps(gpu);
     at_device *device;
@@ -189,24 +192,56 @@ static at_status report(const options *o, planned_device *d, at_planned *p, cons
     return AT_OK;
 }
 
+/* What can be told before a device is opened. */
+static at_status check(const options *o, at_gpu *gpu, at_error *err)
+{
+    at_planned_request request;
+    if (at_planned_knows(o->words.model)) {
+        at_status status = at_planned_read(&request, &o->words, err);
+        if (status != AT_OK)
+            return status;
+    }
+    if (o->budget && !at_gpu_named(o->budget, gpu))
+        return unknown_gpu("--budget", o->budget, "", err);
+    if (o->measured && !o->budget)
+        return at_fail(err, AT_INVALID, "--measured goes with --budget");
+    return AT_OK;
+}
+
+/* The request, with the configurations of a file where the model is one. */
+static at_status read_request(at_planned_request *out, at_plan_file *file, const options *o,
+                              at_device *device, at_error *err)
+{
+    at_planned_words words = o->words;
+    if (!at_planned_knows(words.model)) {
+        at_status status = at_plan_file_open(file, words.model, device, err);
+        if (status != AT_OK)
+            return status;
+        words.about = file->about;
+        if (words.size == at_planned_usual.size)
+            words.size = file->size;
+    }
+    return at_planned_read(out, &words, err);
+}
+
 static at_status run(const options *o, bool *fits, at_error *err)
 {
     at_planned_request request;
     planned_device d = { 0 };
+    at_plan_file file = { 0 };
     at_planned p = { 0 };
     at_gpu gpu;
-    at_status status = at_planned_read(&request, &o->words, err);
-    if (status == AT_OK && o->budget && !at_gpu_named(o->budget, &gpu))
-        status = unknown_gpu("--budget", o->budget, "", err);
-    if (status == AT_OK && o->measured && !o->budget)
-        status = at_fail(err, AT_INVALID, "--measured goes with --budget");
+    at_status status = check(o, &gpu, err);
     if (status == AT_OK)
         status = open_device(&d, o, err);
+    if (status == AT_OK)
+        status = read_request(&request, &file, o, d.paper, err);
     if (status == AT_OK)
         status = at_planned_describe(&p, &request, d.paper, err);
     if (status == AT_OK)
         status = report(o, &d, &p, &gpu, fits, err);
     at_planned_free(&p);
+    at_plan_file_close(&file);
     close_device(&d);
     return status;
 }

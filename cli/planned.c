@@ -14,6 +14,16 @@ static int64_t rows_of(const at_planned_request *r)
     return r->batch * (r->guidance ? 2 : 1);
 }
 
+static const at_sdxl_unet_config *unet_of(const at_planned_request *r)
+{
+    return r->about ? &r->about->unet : &at_sdxl_unet_base;
+}
+
+static const at_sdxl_vae_config *vae_of(const at_planned_request *r)
+{
+    return r->about ? &r->about->vae : &at_sdxl_vae_base;
+}
+
 /* The type of what is not a product. */
 static at_dtype wide(at_dtype dtype)
 {
@@ -33,7 +43,7 @@ static at_graph *add_part(at_planned *p, const char *name, const char *what, dou
 static void describe_sampler(at_planned *p, int64_t height, int64_t width, at_dtype dtype)
 {
     const at_planned_request *r = &p->request;
-    const int64_t size[] = { r->batch, height, width, at_sdxl_unet_base.latent };
+    const int64_t size[] = { r->batch, height, width, unet_of(r)->latent };
     const int64_t coefs[] = { r->batch, AT_DIFFUSION_COEFS };
     at_graph *g = add_part(p, "sampler", "guidance and a sampler's arithmetic", r->steps);
     at_tensor x = at_graph_input(g, "x", AT_F32, 4, size);
@@ -94,11 +104,12 @@ static at_status narrow(at_planned *p, at_planned_part *part, at_error *err)
 static at_status describe_unet(at_planned *p, at_error *err)
 {
     const at_planned_request *r = &p->request;
-    const at_sdxl_unet_size size = { rows_of(r), r->height / AT_SDXL_VAE_SHRINKS,
-                                     r->width / AT_SDXL_VAE_SHRINKS, AT_SDXL_TOKENS };
+    const int64_t shrinks = at_sdxl_vae_shrinks(vae_of(r));
+    const at_sdxl_unet_size size = { rows_of(r), r->height / shrinks, r->width / shrinks,
+                                     AT_SDXL_TOKENS };
     const bool whole = r->model == AT_PLANNED_SDXL;
     const at_dtype dtype = wide(r->dtype);
-    at_status status = at_sdxl_unet_new(&p->unet, p->store, &at_sdxl_unet_base, dtype, err);
+    at_status status = at_sdxl_unet_new(&p->unet, p->store, unet_of(r), dtype, err);
     if (status != AT_OK)
         return status;
     at_graph *g = add_part(p, "text", "keys and values of the text, for all steps", 1);
@@ -116,12 +127,12 @@ static at_status describe_unet(at_planned *p, at_error *err)
 static at_status describe_vae(at_planned *p, at_error *err)
 {
     const at_planned_request *r = &p->request;
-    at_status status = at_sdxl_vae_new(&p->vae, p->store, &at_sdxl_vae_base, wide(r->dtype), err);
+    at_status status = at_sdxl_vae_new(&p->vae, p->store, vae_of(r), wide(r->dtype), err);
     if (status != AT_OK)
         return status;
     at_graph *g = add_part(p, "decode", "the VAE, latent to picture", (double)r->batch);
-    at_sdxl_vae_describe_decoder(p->vae, g, 1, r->height / AT_SDXL_VAE_SHRINKS,
-                                 r->width / AT_SDXL_VAE_SHRINKS);
+    const int64_t shrinks = at_sdxl_vae_shrinks(vae_of(r));
+    at_sdxl_vae_describe_decoder(p->vae, g, 1, r->height / shrinks, r->width / shrinks);
     if (r->model == AT_PLANNED_SDXL)
         return AT_OK;
     g = add_part(p, "encode", "the VAE, picture to latent", (double)r->batch);
@@ -180,14 +191,31 @@ at_status at_planned_plan(at_planned *p, at_error *err)
 
 /* --- costs ------------------------------------------------------------------------------------ */
 
-/* CLIP ViT-L (11 of its 12 layers are needed) and OpenCLIP bigG, without their embeddings: a
- * multiplication by each weight for every token, the weights read once. */
+enum { ENCODERS = 2, PRODUCTS = 4 /* of the width by itself, in a layer */ };
+
+typedef struct encoder_size {
+    double layers, weights; /* of one layer */
+} encoder_size;
+
+/* All but the last layer of the first encoder are needed, and all of the second; without one, 0. */
+static void size_encoders(encoder_size out[ENCODERS], const at_sdxl_about *about)
+{
+    for (int i = 0; i < ENCODERS; i++) {
+        const at_clip_text_config *c = &about->text[i];
+        const double width = (double)c->width;
+        out[i].layers = c->layers > 0 ? (double)(c->layers - (i == 0)) : 0;
+        out[i].weights = PRODUCTS * width * width + 2 * width * (double)c->inner;
+    }
+}
+
+/* CLIP ViT-L (11 of its 12 layers are needed) and OpenCLIP bigG, or what a file has, without their
+ * embeddings: a multiplication by each weight for every token, the weights read once. */
 static double encoder_seconds(const at_planned *p, const at_gpu *gpu)
 {
-    static const struct {
-        double layers, weights; /* of one layer */
-    } encoders[] = { { 11, 7.09e6 }, { 32, 19.68e6 } };
+    encoder_size encoders[ENCODERS] = { { 11, 7.09e6 }, { 32, 19.68e6 } };
     enum { CALLS = 9 /* of a layer */ };
+    if (p->request.about)
+        size_encoders(encoders, p->request.about);
     const double tokens = (double)rows_of(&p->request) * AT_SDXL_TOKENS;
     double weights = 0, calls = 0;
     for (size_t i = 0; i < AT_COUNT(encoders); i++) {

@@ -8,6 +8,7 @@
 
 #include "engine/budget.h"
 #include "engine/plan.h"
+#include "models/sdxl.h"
 #include "models/sdxl_unet.h"
 #include "models/sdxl_vae.h"
 
@@ -24,12 +25,14 @@ typedef struct at_planned_request {
     bool guidance; /* two rows a picture instead of one */
     at_dtype dtype;
     bool exact;
+    const at_sdxl_about *about; /* a file's; NULL: SDXL base */
 } at_planned_request;
 
 /* The same as a command's words. */
 typedef struct at_planned_words {
     const char *model, *size, *guidance, *dtype, *mode;
     int batch, steps;
+    const at_sdxl_about *about; /* of the file that 'model' is; NULL: it is a name */
 } at_planned_words;
 
 enum { AT_PLANNED_SIDE_MAX = 4096, AT_PLANNED_BATCH_MAX = 64, AT_PLANNED_STEPS_MAX = 1000 };
@@ -50,6 +53,8 @@ enum { AT_PLANNED_SIDE_MAX = 4096, AT_PLANNED_BATCH_MAX = 64, AT_PLANNED_STEPS_M
       "exact: a picture's bytes never depend on its batch; or fast (exact)" }
 /* clang-format on */
 extern const at_planned_words at_planned_usual;
+/* Whether there is a model of this name; another may be a file's. */
+bool at_planned_knows(const char *model);
 at_status at_planned_read(at_planned_request *r, const at_planned_words *w, at_error *err);
 
 typedef struct at_planned_part {

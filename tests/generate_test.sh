@@ -73,6 +73,15 @@ says out "./models/small.h5"
 expect 0 model list --json
 is_json "[m['name'] for m in d] == ['odd', 'refiner', 'small'] and d[2]['tensor_bytes'] > 0"
 
+expect 0 plan small --device cpu
+says out "small, 40x40, 1 at once"
+expect 0 plan models/odd.h5 --size 104x72 --device cpu --json
+is_json "(d['model'], d['width'], d['height']) == ('models/odd.h5', 104, 72)"
+expect 2 plan large
+says err "there is no model 'large'"
+expect 2 plan small --size 6
+says err "divisible by 4"
+
 # --- the same bytes ----------------------------------------------------------------------------------
 draws "${usual[@]}" -o one.png
 says out "one.png: 24 x 40, seed 5"
