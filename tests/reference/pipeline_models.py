@@ -109,13 +109,17 @@ REFINER = unet(
     addition_time_embed_dim=6, projection_class_embeddings_input_dim=42, sample_size=[9, 13],
 )  # fmt: skip
 # Two levels, so that latents are a quarter as wide as pictures; small tokenizers of its own.
-SMALL = unet(
-    [12, 20], "CC", "CC", norm_num_groups=4, layers_per_block=2, attention_head_dim=[3, 2],
-    transformer_layers_per_block=[2, 1], cross_attention_dim=44, addition_time_embed_dim=10,
-    projection_class_embeddings_input_dim=78, sample_size=10, flip_sin_to_cos=True,
-)  # fmt: skip
+SMALL = dict(
+    channels=[12, 20], down="CC", up="CC", norm_num_groups=4, layers_per_block=2,
+    attention_head_dim=[3, 2], transformer_layers_per_block=[2, 1], addition_time_embed_dim=10,
+    sample_size=10)  # fmt: skip
 SMALL_VAE = vae([8, 12, 16], layers_per_block=2, norm_num_groups=2, scaling_factor=0.5,
                 sample_size=32, force_upcast=False)  # fmt: skip
+
+SMALL_TEXTS = (text(24, 2, 3, "quick_gelu"), text(20, 3, 2, "gelu", projection_dim=18))
+V = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True,
+     "timestep_spacing": "trailing"}  # fmt: skip
+PLAIN = {"force_zeros_for_empty_prompt": False}
 
 # A model: its UNet, VAE, text encoders, tokenizers (None: SDXL's), schedule, and options.
 MODELS = {
@@ -126,12 +130,15 @@ MODELS = {
             ("LCMScheduler", {"original_inference_steps": 50}), {}),
     "refiner": (REFINER, VAE, (None, TEXT_2), None, ("EulerDiscreteScheduler", {}),
                 {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}),
-    "small": (SMALL, SMALL_VAE,
-              (text(24, 2, 3, "quick_gelu"), text(20, 3, 2, "gelu", projection_dim=18)),
-              ("mixed", "old"), ("EulerDiscreteScheduler", {
-                  "prediction_type": "v_prediction", "rescale_betas_zero_snr": True,
-                  "timestep_spacing": "trailing"}),
-              {"force_zeros_for_empty_prompt": False}),
+    "small": (unet(**SMALL, cross_attention_dim=44, projection_class_embeddings_input_dim=78),
+              SMALL_VAE, SMALL_TEXTS, ("mixed", "old"), ("EulerDiscreteScheduler", V), PLAIN),
+    "small_nine": (unet(**SMALL, in_channels=9, cross_attention_dim=44,
+                        projection_class_embeddings_input_dim=78),
+                   SMALL_VAE, SMALL_TEXTS, ("mixed", "old"), ("EulerDiscreteScheduler", V), PLAIN),
+    "small_refiner": (unet(**SMALL, cross_attention_dim=20, flip_sin_to_cos=False, freq_shift=1,
+                           projection_class_embeddings_input_dim=68),
+                      SMALL_VAE, (None, SMALL_TEXTS[1]), ("mixed", "old"),
+                      ("DDIMScheduler", V), {**PLAIN, "requires_aesthetics_score": True}),
 }  # fmt: skip
 
 

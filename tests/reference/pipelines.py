@@ -9,7 +9,7 @@ follow from their names (pipeline_models.py), so that only texts and results are
 
     models/NAME/           a folder as diffusers writes it, without weights and built-in tokenizers
     photo.png, mask.png... what is drawn over
-    attention.safetensors  and convolution.safetensors: made by peft
+    attention.safetensors  and others: adapters made by peft
     latents.safetensors    what every case ends with, (count, 4, h, w)
     CASE.png, CASE.1.png   the pictures of those that have 'drawn'
     cases.txt              a line for a case, fields parted by tabs: those of at_request (runtime/
@@ -35,7 +35,7 @@ import peft
 import torch
 import transformers
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 torchsde = types.ModuleType("torchsde")
 torchsde.__spec__ = importlib.machinery.ModuleSpec("torchsde", None)
@@ -73,12 +73,12 @@ SAMPLERS = {
 # --- cases ----------------------------------------------------------------------------------------
 CAT, SHIP = "a photo of a cat", "An old SHIP; it's 3 o'clock!"
 LONG = "a very long prompt about a ship and 12 cats, " * 9
-SIZES = {"small": (56, 40)}  # width, height: latents of 14x10, where the others' are 13x9
+SMALL_SIZE = 56, 40  # width, height: latents of 14x10, where the others' are 13x9
 CASES = []
 
 
 def case(name, model="odd", sampler="euler", steps=5, **fields):
-    width, height = SIZES.get(model, (104, 72))
+    width, height = SMALL_SIZE if model.startswith("small") else (104, 72)
     fields = dict({"prompt": CAT, "guidance": 5, "width": width, "height": height}, **fields)
     CASES.append(dict(name=name, model=model, sampler=sampler, steps=steps, **fields))
 
@@ -87,7 +87,7 @@ def text_to_picture():
     for i, sampler in enumerate(SAMPLERS):
         steps = 4 + i % 4
         exact = {"bf16": 1} if sampler in ("euler", "heun", "unipc") else {}
-        case(f"odd_{sampler}", "odd", sampler, steps, negative=SHIP, **exact, drawn=i < 2)
+        case(f"odd_{sampler}", "odd", sampler, steps, negative=SHIP, **exact, drawn=i == 0)
         case(f"small_{sampler}", "small", sampler, 11 - steps, negative=SHIP, drawn=1, **exact)
         case(f"odd_{sampler}_plain", "odd", sampler, steps, guidance=1, width=72, height=56)
         case(f"small_{sampler}_rescale", "small", sampler, 6, guidance_rescale=0.7, width=24,
@@ -137,9 +137,9 @@ def over_pictures():
     for i, strength in enumerate((0.3, 0.55, 1.0)):
         for k, sampler in enumerate(("euler", "unipc", "heun")):
             case(f"over_{sampler}_{strength}", sampler=sampler, steps=5 + k, strength=strength,
-                 picture="photo.png", negative=SHIP, width=0, height=0, drawn=k == i)
+                 picture="photo.png", negative=SHIP, width=0, height=0, drawn=k == 0 and i == 1)
             case(f"small_over_{sampler}_{strength}", "small", sampler, 7 - k, strength=strength,
-                 picture="photo.png", width=0, height=0, drawn=k == (i + 1) % 3)
+                 picture="photo.png", width=0, height=0, drawn=k == 0 and i == 1)
     for sampler in ("euler_a", "dpmpp_2m_karras", "dpmpp_sde", "ddim", "ddpm", "lcm"):
         case(f"over_{sampler}", sampler=sampler, steps=6, strength=0.55, picture="photo.png",
              width=0, height=0)
@@ -159,8 +159,11 @@ def masked():
                                    ("dpmpp_2m", (0.9999, 1.0)), ("euler_a", (0.6,))):
             for strength in strengths:
                 case(f"{model}_masked_{sampler}_{strength}", model, sampler, 6, strength=strength,
-                     **ways, drawn=sampler == "euler" and strength < 0.9 or strength == 1.0)
+                     **ways, drawn=sampler == "euler" and strength == 1.0)
     case("small_masked", "small", "heun", 5, strength=0.7, **ways, drawn=1, bf16=1)
+    for sampler, strength in (("euler", 0.9999), ("unipc", 0.6), ("euler_a", 1.0)):
+        case(f"small_nine_masked_{sampler}", "small_nine", sampler, 6, strength=strength, **ways,
+             drawn=1, **({"bf16": 1} if strength == 1.0 else {}))
     case("small_masked_whole", "small", "ddim", 5, strength=1.0, **ways, drawn=1)
     case("masked_blur", strength=0.8, mask_blur=3, **ways, drawn=1)
     case("masked_count", strength=0.8, count=2, **ways)
@@ -177,12 +180,21 @@ def with_others():
         case(f"refined_{sampler}", sampler=sampler, steps=7, negative=SHIP, refiner="refiner",
              refine_from=0.8, drawn=sampler == "euler")
     case("refined_half", sampler="unipc", steps=6, refiner="refiner", refine_from=0.5)
+    case("small_refined", "small", "heun", 5, refiner="small_refiner", refine_from=0.7, negative="",
+         drawn=1)
+    case("small_refined_own", "small", None, 8, refiner="small_refiner", refine_from=0.6)
+    case("small_refiner_alone", "small_refiner", None, picture="photo.png", strength=0.8, width=0,
+         height=0, negative=SHIP, bf16=1)
     case("refiner_alone", "refiner", picture="photo.png", strength=0.5, width=0, height=0,
          negative="", aesthetic_score=7.5, negative_aesthetic_score=1.5)
     case("refiner_usual", "refiner", picture="photo.png", strength=0.5, width=0, height=0)
     case("lora", lora=("attention.safetensors:0.8",), negative=SHIP, drawn=1)
     case("lora_second", lora=("convolution.safetensors:1",), sampler="unipc")
     case("lora_both", lora=("attention.safetensors:0.8", "convolution.safetensors:-0.5"), sampler="dpmpp_2m")
+    case("small_lora", "small", lora=("small.safetensors:0.8",), negative=SHIP, drawn=1)
+    case("small_lora_kohya", "small", "heun", lora=("kohya.safetensors:1.25",), negative=SHIP)
+    case("lora_over", lora=("attention.safetensors:0.8",), picture="photo.png", strength=0.5,
+         width=0, height=0)
     case("tiled", tile_vae=1, drawn=1, width=104, height=120)
     case("tiled_small", "small", tile_vae=1, drawn=1, width=56, height=72)
     case("tiled_over", tile_vae=1, picture="wide.png", strength=0.5, width=0, height=0, drawn=1)
@@ -190,7 +202,7 @@ def with_others():
 
 def seeded():
     for sampler, seed in (("euler", 42), ("euler_a", 2**32 + 5), ("ddpm", 7)):
-        case(f"seed_{sampler}", sampler=sampler, seed=seed, drawn=sampler == "euler")
+        case(f"seed_{sampler}", sampler=sampler, seed=seed)
     case("seed_count", "small", "dpmpp_2m_sde", seed=10, count=2)
     case("seed_lcm", "lcm", "lcm", 4, seed=3)
     case("seed_over", sampler="euler_a", seed=11, picture="photo.png", strength=0.55, width=0,
@@ -441,8 +453,8 @@ def lora_weights(name, model, config):
     return {k: models.numbers(f"{name}.{k}", tuple(v.shape), scales[k]) for k, v in state.items()}
 
 
-def write_lora(folder, file, configs, all_models):
-    parts, _ = all_models.get("odd", torch.float32)
+def write_lora(folder, file, model, configs, all_models):
+    parts, _ = all_models.get(model, torch.float32)
     parts = {part: copy.deepcopy(parts[part]) for part in configs}
     layers = {part: lora_weights(file, parts[part], config) for part, config in configs.items()}
     told = _collate_lora_metadata(parts)
@@ -452,14 +464,37 @@ def write_lora(folder, file, configs, all_models):
         folder, **{f"{part}_lora_layers": layers[part] for part in configs}, **told, weight_name=file)
 
 
+def write_kohya(folder, file, like):
+    """The same numbers as its trainers write them, with an alpha that is not the rank; without the
+    first text encoder, whose names there are not those that transformers 5 gives its modules."""
+    heads = {"unet.": "lora_unet_", "text_encoder_2.": "lora_te2_"}
+    kinds = {"lora_A": "lora_down", "lora_B": "lora_up"}
+    out = {}
+    for name, value in load_file(folder / like).items():
+        part = next((p for p in heads if name.startswith(p)), None)
+        if part:
+            path, _, kind = name[len(part) :].removesuffix(".weight").rpartition(".")
+            path = heads[part] + path.replace(".", "_")
+            out[f"{path}.{kinds[kind]}.weight"] = value
+            out[f"{path}.alpha"] = torch.tensor(1.5)
+    save_file(out, folder / file)
+
+
 def write_loras(folder, all_models):
     attention = dict(r=2, lora_alpha=3, target_modules=["to_k", "to_out.0"])
     encoder = dict(r=2, lora_alpha=2, target_modules=["q_proj", "v_proj", "fc1"])
     convolution = dict(r=1, lora_alpha=2, target_modules=["conv1", "proj_in"])
-    write_lora(folder, "attention.safetensors", {
+    small = dict(r=1, lora_alpha=2, target_modules=["to_v", "conv_shortcut"])
+    little = dict(r=1, lora_alpha=1, target_modules=["out_proj"])
+    write_lora(folder, "attention.safetensors", "odd", {
         "unet": peft.LoraConfig(**attention), "text_encoder": peft.LoraConfig(**encoder),
         "text_encoder_2": peft.LoraConfig(**encoder)}, all_models)
-    write_lora(folder, "convolution.safetensors", {"unet": peft.LoraConfig(**convolution)}, all_models)
+    write_lora(folder, "convolution.safetensors", "odd", {
+        "unet": peft.LoraConfig(**convolution)}, all_models)
+    write_lora(folder, "small.safetensors", "small", {
+        "unet": peft.LoraConfig(**small), "text_encoder": peft.LoraConfig(**little),
+        "text_encoder_2": peft.LoraConfig(**little)}, all_models)
+    write_kohya(folder, "kohya.safetensors", "small.safetensors")
 
 
 # --- all of it ------------------------------------------------------------------------------------
