@@ -3,8 +3,8 @@
     python models/demo/train_unet.py FOLDER [STEPS]
 
 Reads FOLDER/vae_done.pt, writes FOLDER/unet.pt every minute and goes on from it. Needs what
-requirements.txt pins. One thread each of two workers: threads within a worker would wait for each
-other at every layer.
+requirements.txt pins. Two workers of one thread each: threads within a worker would wait for each
+other at every layer, workers only do now and then.
 """
 import copy
 import math
@@ -21,7 +21,8 @@ import parts
 import shapes
 
 CAPTIONS, NOISES = 6, 4  # a worker's step: so many captions, each at so many times
-RATE, EMA = 1e-3, 0.998
+SHARED = 10  # steps between two times at which the workers' weights are averaged
+RATE, EMA = 1e-3, 0.98
 NO_TEXT, EMPTY_TEXT = 0.06, 0.06  # captions left out: zeros, as without a negative prompt, and ""
 SAVE_SECONDS = 60
 LAST_OF_BRANCH = (".conv2.", "to_out.0", "ff.net.2.", "proj_out", "conv_out")
@@ -96,7 +97,7 @@ def rate_at(step, steps):
 
 
 def follow(average, model, step):
-    keep = min(EMA, (1 + step) / (10 + step))
+    keep = min(EMA, (1 + step / SHARED) / (10 + step / SHARED))
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
@@ -122,13 +123,14 @@ class Training:
         os.replace(self.path + ".new", self.path)
 
 
-def share_gradients(model, workers):
-    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
-    flat = torch.cat([g.flatten() for g in gradients])
-    distributed.all_reduce(flat)
-    flat /= workers
-    for p, g in zip(model.parameters(), flat.split([p.numel() for p in model.parameters()])):
-        p.grad = g.view_as(p)
+def share_weights(model, workers):
+    """Everyone goes on from the mean of what the workers have come to."""
+    with torch.no_grad():
+        flat = torch.cat([p.flatten() for p in model.parameters()])
+        distributed.all_reduce(flat)
+        flat /= workers
+        for p, w in zip(model.parameters(), flat.split([p.numel() for p in model.parameters()])):
+            p.copy_(w.view_as(p))
 
 
 def work(rank, folder, steps, workers):
@@ -152,13 +154,15 @@ def work(rank, folder, steps, workers):
         loss = loss_of(t.model, *new_scenes(rng, vae, tokenizers), alphas, empty)
         t.adam.zero_grad()
         loss.backward()
-        share_gradients(t.model, workers)
         torch.nn.utils.clip_grad_norm_(t.model.parameters(), 1.0)
         t.adam.step()
-        follow(t.average, t.model, t.step)
         t.step += 1
         mean += (loss.item() - mean) / min(t.step - start, 100)
-        if rank == 0 and t.step % 50 == 0:
+        if t.step % SHARED != 0:
+            continue
+        share_weights(t.model, workers)
+        follow(t.average, t.model, t.step)
+        if rank == 0 and t.step % (5 * SHARED) == 0:
             print(f"unet {t.step}/{steps}: {mean:.4f}, {time.time() - began:.0f} s, "
                   f"{workers} x {time.process_time():.0f} s of cpu", flush=True)
         if rank == 0 and (time.time() - saved > SAVE_SECONDS or t.step == steps):
@@ -174,4 +178,4 @@ def main(folder, steps, workers):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8000, 2)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 6000, 2)
