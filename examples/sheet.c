@@ -1,6 +1,6 @@
 /* sheet.c -- a picture for every line of a file, side by side in one.
  *
- *     build/examples/sheet MODEL PROMPTS.txt OUT.png [STEPS [GUIDANCE]]
+ *     build/examples/sheet MODEL PROMPTS.txt OUT.png [STEPS [GUIDANCE [THREADS]]]
  *
  * One model, opened once, draws them all; picture i has the seed i. Small pictures are enlarged,
  * since one wants to look at them. `make demo` calls it with the model that comes along. */
@@ -89,13 +89,14 @@ static at_status draw_all(sheet *s, at_model *model, at_request *request, at_err
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        fprintf(stderr, "usage: sheet MODEL PROMPTS.txt OUT.png [STEPS [GUIDANCE]]\n");
+        fprintf(stderr, "usage: sheet MODEL PROMPTS.txt OUT.png [STEPS [GUIDANCE [THREADS]]]\n");
         return 2;
     }
     static sheet s;
     at_error err = { AT_OK, "" };
     at_model *model = NULL;
-    const at_model_options options = { .keep_parts = true };
+    const at_model_options options = { .keep_parts = true,
+                                       .threads = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 0 };
     at_request request = at_request_usual;
     request.steps = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 20;
     request.guidance = argc > 5 ? strtod(argv[5], NULL) : 4;

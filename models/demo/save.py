@@ -38,6 +38,12 @@ def load(folder):
     return pipeline
 
 
+def full_name(part, name):
+    """transformers 5 leaves out text_model, which model files have."""
+    whole = name.startswith(("text_model.", "text_projection.")) or "text" not in part
+    return f"{part}.{name}" if whole else f"{part}.text_model.{name}"
+
+
 def gather(root):
     """PART.NAME: tensor, and path: text, of a diffusers folder."""
     tensors, texts = {}, {}
@@ -46,7 +52,7 @@ def gather(root):
         for name in sorted(names):
             path = os.path.join(folder, name)
             if name.endswith(WEIGHTS):
-                tensors.update({f"{part}.{k}": v for k, v in load_file(path).items()})
+                tensors.update({full_name(part, k): v for k, v in load_file(path).items()})
             else:
                 with open(path, encoding="utf-8") as f:
                     texts[os.path.relpath(path, root)] = f.read()
