@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bench_generate.h"
 #include "cli/command.h"
 #include "cli/device.h"
 #include "cli/json.h"
@@ -78,6 +79,7 @@ static at_parsed parse(options *o, int argc, char **argv)
         "Shares are of the time that the machine's measured peaks would need: its arithmetic, or\n"
         "the bandwidth that it reaches on as many bytes. On a GPU the operands are several sets\n"
         "taken in turn, more than its cache holds, so that memory's bandwidth counts.\n"
+        "`atelier bench generate` times whole pictures; its --help says how.\n"
     };
     const char *word;
     at_parsed parsed = at_options_parse(&usage, argc, argv, &word, 1);
@@ -85,7 +87,8 @@ static at_parsed parse(options *o, int argc, char **argv)
         return parsed;
     if (word && !strcmp(word, "ops"))
         return AT_PARSED;
-    fprintf(stderr, "atelier bench: what is timed is named first: atelier bench ops%s%s%s\n",
+    fprintf(stderr,
+            "atelier bench: what is timed is named first: atelier bench ops or generate%s%s%s\n",
             word ? ", not '" : "", word ? word : "", word ? "'" : "");
     return AT_PARSED_WRONG;
 }
@@ -411,6 +414,8 @@ static at_status run(session *s, at_error *err)
 int at_command_bench(int argc, char **argv)
 {
     options o = { .seconds = 0 };
+    if (argc > 1 && !strcmp(argv[1], "generate"))
+        return at_bench_generate(argc - 1, argv + 1);
     at_parsed parsed = parse(&o, argc, argv);
     if (parsed != AT_PARSED)
         return at_parsed_exit(parsed);

@@ -10,6 +10,7 @@
 
 #include "cli/contact_sheet.h"
 #include "cli/json.h"
+#include "cli/process.h"
 #include "cli/progress.h"
 #include "engine/clock.h"
 #include "engine/safetensors.h"
@@ -198,19 +199,6 @@ static at_status save_all(const at_generate *g, at_drawing *d, at_error *err)
 
 /* --- what is told ----------------------------------------------------------------------------- */
 
-/* The most memory that the process has held, as Linux counts it; 0: it is not told. */
-static uint64_t most_memory(void)
-{
-    char line[256];
-    unsigned long long kib = 0;
-    FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f) && sscanf(line, "VmHWM: %llu kB", &kib) != 1)
-        continue;
-    if (f)
-        fclose(f);
-    return (uint64_t)kib << 10;
-}
-
 static double steps_a_second(const at_drawing_times *t)
 {
     return t->steps > 0 ? (double)t->evaluations / t->steps : 0;
@@ -237,7 +225,7 @@ static void print_text(const at_generate *g, at_drawing *d)
     if (g->request.picture)
         printf("encode %.1f, ", t.encode);
     printf("steps %.1f (%.3g evaluations/s), decode %.1f; %s at most\n", t.steps,
-           steps_a_second(&t), t.decode, at_bytes_text(most_memory(), bytes));
+           steps_a_second(&t), t.decode, at_bytes_text(at_process_memory_most(), bytes));
 }
 
 static void put_files(at_json_writer *w, const at_generate *g, at_drawing *d)
@@ -289,7 +277,7 @@ static at_status print_json(const at_generate *g, const at_model *m, at_drawing 
     at_json_put_text(&w, "device", at_model_device(m));
     at_json_put_text(&w, "precision", at_model_precision(m));
     put_times(&w, &t);
-    at_json_put_uint(&w, "memory_bytes_most", most_memory());
+    at_json_put_uint(&w, "memory_bytes_most", at_process_memory_most());
     at_json_write_key(&w, "recipe");
     if (recipe)
         at_json_write_raw(&w, recipe, strlen(recipe));

@@ -168,6 +168,19 @@ static at_status check_all(const at_fits *f, at_error *err)
     return f->decodes ? check_vae(f, &kept, false, err) : AT_OK;
 }
 
+at_status at_fits_most(const at_fits *f, size_t *bytes, at_error *err)
+{
+    need unet = { 0 }, vae = { 0 };
+    AT_TRY(need_unet(&unet, f, err));
+    AT_TRY(need_vae(&vae, f, false, err));
+    const size_t arena = unet.arena > vae.arena ? unet.arena : vae.arena;
+    const size_t step = unet.weights + unet.forms + unet.in_out + unet.arena;
+    const size_t kept = f->model->options.keep_parts ? step - unet.arena : 0;
+    const size_t decode = vae.weights + vae.forms + vae.in_out + arena + kept;
+    *bytes = step > decode ? step : decode;
+    return AT_OK;
+}
+
 at_status at_fits_check(const at_fits *f, at_error *err)
 {
     char key[AT_MODEL_KEY_MAX];

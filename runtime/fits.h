@@ -17,5 +17,7 @@ typedef struct at_fits {
 /* Not asked again of the same shape as long as the UNet stays loaded. AT_NO_MEMORY with the bytes
  * that are needed and those that are there. */
 at_status at_fits_check(const at_fits *f, at_error *err);
+/* The most bytes that UNet and VAE need, one after the other; both where the model keeps parts. */
+AT_API at_status at_fits_most(const at_fits *f, size_t *bytes, at_error *err);
 
 #endif
