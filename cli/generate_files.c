@@ -174,6 +174,39 @@ static at_status try_picture(const char *option, const char *path, at_error *err
     return try_path(path, err);
 }
 
+/* A JPEG's comment holds 64 KiB, which a recipe with long prompts is over: better told now than when
+ * the picture is drawn. Names and hashes are as long as they get. */
+static at_status try_recipe(const at_generate *g, at_error *err)
+{
+    enum { LONG = 8192, COMMENT_MAX = 65000 };
+    static const char longest[] =
+        "................................................................";
+    const at_request *r = &g->request;
+    const char *const prompts[] = { r->prompt, r->prompt_2, r->negative, r->negative_2 };
+    const at_recipe_facts facts = {
+        .model = longest, .model_hash = longest, .sampler = longest, .seed = UINT64_MAX
+    };
+    at_request texts = *r;
+    char *json, *parameters;
+    size_t bytes = 0;
+    for (size_t i = 0; i < AT_COUNT(prompts); i++)
+        bytes += prompts[i] ? strlen(prompts[i]) : 0;
+    if (bytes < LONG || at_picture_format_of(g->out) != AT_PICTURE_JPEG)
+        return AT_OK;
+    texts.n_loras = 0;
+    texts.noise_file = NULL;
+    AT_TRY(at_recipe_write(&json, &parameters, &texts, &facts, err));
+    bytes = strlen(json) > strlen(parameters) ? strlen(json) : strlen(parameters);
+    free(json);
+    free(parameters);
+    return bytes <= COMMENT_MAX
+               ? AT_OK
+               : at_fail(err, AT_INVALID,
+                         "%.200s: a JPEG holds %d bytes of recipe, these prompts make %zu; a PNG "
+                         "holds more",
+                         g->out, (int)COMMENT_MAX, bytes);
+}
+
 static at_status try_outputs(at_generate *g, at_error *err)
 {
     enum { ROOM = 16 }; /* for "-sheet" or a number */
@@ -190,6 +223,7 @@ static at_status try_outputs(at_generate *g, at_error *err)
         snprintf(g->out, sizeof g->out, "atelier-%llu.png", (unsigned long long)g->request.seed);
     if (*g->out)
         AT_TRY(try_picture("-o", g->out, err));
+    AT_TRY(try_recipe(g, err));
     for (int i = -1; *g->out && n > 1 && i < n; i++) {
         at_generate_path(g, i, n, path);
         AT_TRY(try_path(path, err));

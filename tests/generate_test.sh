@@ -180,6 +180,7 @@ refused "no model 'large'; in ./models and $XDG_DATA_HOME/atelier/models there i
 refused "expected at most 65536 bytes, found 102400" "${bad[@]}" --prompt "$(head -c 102400 /dev/zero | tr '\0' a)"
 head -c 102400 /dev/zero | tr '\0' a >long.txt
 refused "expected at most 65536 bytes" "${bad[@]}" --prompt @long.txt
+refused "a JPEG holds 65000 bytes of recipe" "${usual[@]}" -o bad.jpg --prompt "$(head -c 65000 long.txt)"
 refused "'/nowhere/x' cannot be read" "${bad[@]}" --negative @/nowhere/x
 refused "UTF-8" "${bad[@]}" --prompt $'\xff'
 for size in 0 0x0 100000 7x 8x8x8 -8x8 8X8 ""; do refused "--size: expected WxH, each from 1 to 65535" "${bad[@]}" --size "$size"; done
