@@ -174,8 +174,8 @@ static at_status try_picture(const char *option, const char *path, at_error *err
     return try_path(path, err);
 }
 
-/* A JPEG's comment holds 64 KiB, which a recipe with long prompts is over: better told now than when
- * the picture is drawn. Names and hashes are as long as they get. */
+/* A JPEG's comment holds 64 KiB, which a recipe with long prompts is over: better told now than
+ * when the picture is drawn. Names and hashes are as long as they get. */
 static at_status try_recipe(const at_generate *g, at_error *err)
 {
     enum { LONG = 8192, COMMENT_MAX = 65000 };
