@@ -34,9 +34,9 @@ class Judge(torch.nn.Module):
     def __init__(self, objects):
         super().__init__()
         layers, width = [], 3
-        for out in (16, 32, 64, 96):
-            layers += [torch.nn.Conv2d(width, out, 3, padding=1), torch.nn.BatchNorm2d(out),
-                       torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+        for out in (24, 48, 96, 128):
+            layers += [torch.nn.Conv2d(width, out, 4, stride=2, padding=1),
+                       torch.nn.BatchNorm2d(out), torch.nn.ReLU()]
             width = out
         self.layers = torch.nn.Sequential(*layers)
         self.head = torch.nn.Linear(width * 16, objects * CLASSES)
