@@ -142,7 +142,8 @@ static void make_list(list *l, at_generate *g)
     add_files(l, w);
     add_heading(l, "The machine");
     add_text(l, "--device", &w->device, "NAME", "cpu, cuda or emulated (the best that is here)");
-    add_text(l, "--precision", &w->precision, "TYPE", "f32 or bf16 (the faster one here)");
+    add_text(l, "--precision", &w->precision, "TYPE",
+             "f32 or bf16 (bf16 if the weights have 16 bits)");
     add_text(l, "--mode", &w->mode, "MODE",
              "exact: a picture never depends on its batch; or fast (exact)");
     add_int(l, "--threads", &w->threads, AT_THREADS_MAX, "threads to use; else one per core");

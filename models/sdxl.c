@@ -454,3 +454,21 @@ const char *at_sdxl_hash(const at_sdxl *m)
 {
     return m->hash;
 }
+
+at_dtype at_sdxl_stored_dtype(const at_sdxl *m, at_sdxl_part part)
+{
+    const at_tensors *list = at_checkpoint_list(m->file);
+    const char *name = at_sdxl_part_name(part);
+    const size_t length = strlen(name);
+    uint64_t bytes[AT_DTYPE_COUNT] = { 0 };
+    at_dtype most = AT_NONE;
+    for (int i = 0; i < list->count; i++) {
+        const at_stored_tensor *t = &list->items[i];
+        const at_dtype dtype = at_stored_about(t->type)->dtype;
+        if (strncmp(t->name, name, length) != 0 || t->name[length] != '.' || dtype == AT_NONE)
+            continue;
+        bytes[dtype] += t->bytes;
+        most = bytes[dtype] > bytes[most] ? dtype : most;
+    }
+    return most;
+}

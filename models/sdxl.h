@@ -55,6 +55,8 @@ AT_API const at_clip_tokenizer *at_sdxl_tokenizer(const at_sdxl *m, int i);
 /* The file's checksum over all of its tensors' checksums, as 16 hexadecimal digits: the weights'
  * name in recipes, the same for the same weights whatever file they came from. */
 AT_API const char *at_sdxl_hash(const at_sdxl *m);
+/* The type that most of a part's bytes have in the file; AT_NONE: it is not there. */
+AT_API at_dtype at_sdxl_stored_dtype(const at_sdxl *m, at_sdxl_part part);
 
 /* What is added to weights on their way into memory: the sum of low-rank updates, say. 'touches'
  * tells whether 'name', PART.NAME, changes; 'add' adds to w, (elements) f32. */

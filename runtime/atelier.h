@@ -30,11 +30,13 @@ typedef struct at_model at_model;
 
 /* Zeros are the usual. */
 typedef struct at_model_options {
-    const char *device;    /* "cpu", "cuda"; NULL: the best that is here */
-    const char *precision; /* of weights and layers: "f32", "bf16"; NULL: the faster one here */
-    const char *mode;      /* NULL, "exact": a picture never depends on its batch; or "fast" */
-    int threads;           /* of the cpu; 0: one per core */
-    bool keep_parts;       /* keep in memory what the next picture will need, not only this one */
+    const char *device; /* "cpu", "cuda"; NULL: the best that is here */
+    /* Of weights and layers: "f32", "bf16"; NULL: bf16 where the file's weights have 16 bits or the
+     * device is faster in it, else f32. */
+    const char *precision;
+    const char *mode; /* NULL, "exact": a picture never depends on its batch; or "fast" */
+    int threads;      /* of the cpu; 0: one per core */
+    bool keep_parts;  /* keep in memory what the next picture will need, not only this one */
     /* Where it is remembered that files were checked whole; NULL: nowhere. */
     const char *trust_folder;
     /* Of cuda: where its libraries may lie besides the system's places, ended by NULL; or NULL. */

@@ -12,10 +12,15 @@
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
+/* Weights of 16 bits are computed with as they are: in f32 they would take twice the memory and
+ * have to be converted first. */
 static at_status choose_precision(at_model *m, at_error *err)
 {
     const char *name = m->options.precision;
+    const at_dtype stored = at_sdxl_stored_dtype(m->sdxl, AT_SDXL_UNET);
     m->dtype = name ? at_dtype_named(name) : at_device_default_dtype(m->device);
+    if (!name && (stored == AT_BF16 || stored == AT_F16))
+        m->dtype = AT_BF16;
     if (m->dtype == AT_F32 || m->dtype == AT_BF16)
         return AT_OK;
     return at_fail(err, AT_INVALID, "precision '%.40s', expected f32 or bf16", name);
@@ -77,14 +82,14 @@ static at_status open_all(at_model *m, const char *path, at_error *err)
 {
     AT_TRY(choose_mode(m, err));
     AT_TRY(open_device(m, err));
-    AT_TRY(choose_precision(m, err));
     AT_TRY(open_tuning(m, err));
     const size_t bytes = strlen(path) + 1;
     m->path = malloc(bytes);
     if (!m->path)
         return at_fail(err, AT_NO_MEMORY, "no memory for the name of a model");
     memcpy(m->path, path, bytes);
-    return at_sdxl_open(&m->sdxl, path, m->device, m->options.trust_folder, err);
+    AT_TRY(at_sdxl_open(&m->sdxl, path, m->device, m->options.trust_folder, err));
+    return choose_precision(m, err);
 }
 
 at_status at_model_open_on(at_model **out, const char *path, at_device *device,
