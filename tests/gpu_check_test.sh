@@ -120,6 +120,10 @@ status=0
 kill -TERM "$job"
 wait "$job" || status=$?
 [ "$status" -eq 2 ] || fail "$what: exit status $status, expected 2: $(cat "$said")"
+for _ in $(seq 100); do # who adopts it takes a moment to bury it
+    kill -0 "$(cat "$HANGS.pid")" 2>/dev/null || break
+    sleep 0.1
+done
 ! kill -0 "$(cat "$HANGS.pid")" 2>/dev/null || fail "$what: its program is still there"
 tail -1 "$folder/cut/state" | grep -q '"running"' || fail "$what: its step is not marked: $(cat "$folder/cut/state")"
 rm "$HANGS"
