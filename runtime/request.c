@@ -228,6 +228,20 @@ at_status at_request_resolve(at_request *out, const at_request *r, const at_sdxl
 
 /* --- what the model is told ------------------------------------------------------------------- */
 
+static bool is_same_pair(const int64_t a[2], const int64_t b[2])
+{
+    return a[0] == b[0] && a[1] == b[1];
+}
+
+/* Nothing else was said of what to keep away from. Beside a text the crop is then the prompt's too,
+ * but diffusers' refiners take none. */
+static bool negative_is_same(const at_request *r)
+{
+    return is_same_pair(r->negative_original_size, r->original_size) &&
+           is_same_pair(r->negative_target_size, r->target_size) &&
+           is_same_pair(r->negative_crop, r->crop);
+}
+
 at_status at_request_sizes(float *out, const at_request *r, const at_sdxl_about *about,
                            bool negative, bool over, at_error *err)
 {
@@ -237,6 +251,9 @@ at_status at_request_sizes(float *out, const at_request *r, const at_sdxl_about 
     /* Over a picture diffusers takes the negative crop only beside a score. */
     const int64_t *crop = negative && (scored || !over) ? r->negative_crop : r->crop;
     const int64_t n = scored ? 5 : 6;
+    const int64_t none[2] = { 0, 0 };
+    if (negative && scored && !r->picture && negative_is_same(r))
+        crop = none;
     if (about->unet.sizes != n)
         return at_fail(err, AT_UNSUPPORTED, "the UNet is told %lld sizes, which %s are not%s",
                        (long long)about->unet.sizes, scored ? "those with a score" : "these",

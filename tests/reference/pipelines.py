@@ -179,6 +179,8 @@ def with_others():
     for sampler in ("euler", "dpmpp_2m", "heun", "euler_a"):
         case(f"refined_{sampler}", sampler=sampler, steps=7, negative=SHIP, refiner="refiner",
              refine_from=0.8, drawn=sampler == "euler")
+    case("refined_told", steps=6, refiner="refiner", refine_from=0.5, crop=(90, 64),
+         original_size=(333, 512))
     case("refined_half", sampler="unipc", steps=6, refiner="refiner", refine_from=0.5)
     case("small_refined", "small", "heun", 5, refiner="small_refiner", refine_from=0.7, negative="",
          drawn=1)
