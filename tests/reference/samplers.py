@@ -51,6 +51,8 @@ SAMPLERS = {
     "dpmpp_2m_karras": (schedulers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "dpmpp_2m_sde": (schedulers.DPMSolverMultistepScheduler,
                      {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmpp_2m_sde_karras": (schedulers.DPMSolverMultistepScheduler,
+                            {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
     "dpmpp_sde": (DPMSolverSDEScheduler, {}),
     "ddim": (schedulers.DDIMScheduler, {}),
     "ddpm": (schedulers.DDPMScheduler, {}),
