@@ -1,10 +1,10 @@
-/* linear_simd.c -- own products in f32: y = act(x w^T + ...) and dx = dy w, from weights in panels.
+/* linear_simd.c -- own products in f32: y = act(x w^T + ...) and dx = dy w, from weights where and
+ * as they lie.
  *
- * Bound by multiply-adds: a block of rows stays in the second cache while the panels pass, a piece
- * of a panel stays in the first while the rows pass. 16-bit rows and pieces are widened once per
- * block. */
-#include <stdlib.h>
-
+ * Bound by multiply-adds: a piece of a panel, PIECE steps of 48 columns, is made of the weights and
+ * stays in the first cache while a block of rows passes. Making it costs as much as ten rows that
+ * pass, so 4 % of a block of 256; with 512 rows and sums leave the second cache, which costs more.
+ * Weights packed beforehand would save that, and take their memory and the time to pack them. */
 #include "kernels/linear_variants.h"
 #include "kernels/product.h"
 
@@ -13,49 +13,52 @@ AT_SIMD_DECLARE(at_linear_dgrad);
 at_prepare_fn AT_SIMD(at_linear_prepare), AT_SIMD(at_linear_dgrad_prepare);
 
 enum {
-    ROWS = 128,  /* of a block: f32 rows of 1280 are 655 KB, a third of a second cache of 2 MB */
+    ROWS = 256,  /* of a block: their sums are 49 KB */
     PANELS = 16, /* of a part */
     PIECE = 128, /* steps of a panel that stay in the first cache: 24 KB */
 };
 
+/* A weight seen as (columns, steps): one of the two strides is 1. */
+typedef struct weights {
+    const at_view *w;
+    int64_t columns, column, depth, step;
+} weights;
+
 typedef struct product {
-    at_weight_map map;
+    weights w;
     at_view x;
-    const void *panels;
-    at_dtype type; /* of the panels */
     at_epilogue end;
-    int64_t rows, depth, blocks, groups;
-    char *scratch; /* per worker: sums, a widened piece of a panel, widened rows */
+    int64_t rows, blocks;
+    char *scratch; /* per worker: sums, a piece of a panel, widened rows */
     size_t scratch_worker;
     float *part_amax;
 } product;
 
 typedef struct layout {
-    size_t packed, amax, worker, total;
+    size_t amax, worker, total;
 } layout;
 
-static int64_t depth_of(const at_weight_map *m)
+static int64_t block_of(int64_t rows)
 {
-    return m->outer * m->inner;
+    return rows < ROWS ? at_round_up(rows, AT_PANEL_ROWS) : ROWS;
 }
 
-static int64_t parts_of(const at_weight_map *m, int64_t rows)
+static int64_t parts_of(const weights *w, int64_t rows)
 {
-    int64_t groups = (at_panels_of(m->columns) + PANELS - 1) / PANELS;
+    const int64_t groups = (at_panels_of(w->columns) + PANELS - 1) / PANELS;
     return (rows + ROWS - 1) / ROWS * groups;
 }
 
-/* 'packs': the type of panels that are made at every run, or AT_NONE. */
-static layout layout_of(const at_weight_map *m, int64_t rows, at_dtype packs, int threads)
+static layout layout_of(const weights *w, int64_t rows, int threads)
 {
     enum { LINE = 64 };
     layout l = { 0 };
-    int64_t floats =
-        ROWS * (at_round_up(depth_of(m), AT_LANES) + AT_PANEL_WIDTH) + PIECE * AT_PANEL_WIDTH;
-    l.packed = packs ? (size_t)at_round_up((int64_t)at_panels_bytes(m, packs), LINE) : 0;
-    l.amax = (size_t)at_round_up(parts_of(m, rows) * 4, LINE);
+    const int64_t block = block_of(rows);
+    const int64_t floats =
+        block * (at_round_up(w->depth, AT_LANES) + AT_PANEL_WIDTH) + PIECE * AT_PANEL_WIDTH;
+    l.amax = (size_t)at_round_up(parts_of(w, rows) * 4, LINE);
     l.worker = (size_t)at_round_up(floats * 4, LINE);
-    l.total = l.packed + l.amax + l.worker * (size_t)threads;
+    l.total = l.amax + l.worker * (size_t)threads;
     return l;
 }
 
@@ -67,27 +70,40 @@ static const float *rows_of(const product *p, float *copy, int64_t row, int64_t 
     *stride = p->x.pitch;
     if (p->x.dtype == AT_F32 && n % AT_PANEL_ROWS == 0)
         return (const float *)p->x.data + row * p->x.pitch;
-    *stride = at_round_up(p->depth, AT_LANES);
-    at_rows_load(copy, *stride, at_row(&p->x, row), p->x.pitch, p->x.dtype, n, p->depth, p->depth);
+    const int64_t depth = p->w.depth;
+    *stride = at_round_up(depth, AT_LANES);
+    at_rows_load(copy, *stride, at_row(&p->x, row), p->x.pitch, p->x.dtype, n, depth, depth);
     for (int64_t r = n; r < at_round_up(n, AT_PANEL_ROWS); r++)
-        memset(copy + r * *stride, 0, (size_t)p->depth * 4);
+        memset(copy + r * *stride, 0, (size_t)depth * 4);
     return copy;
 }
 
-static void sum_panel(float *sums, const float *rows, int64_t stride, const void *panel,
-                      at_dtype type, int64_t n, int64_t depth)
+/* Steps [k, k + d) of the panel that begins at column 'first'. */
+static void take_piece(float *piece, const weights *w, int64_t first, int64_t k, int64_t d)
 {
-    float *room = sums + ROWS * AT_PANEL_WIDTH;
-    for (int64_t k = 0; k < depth; k += PIECE) {
-        int64_t d = depth - k < PIECE ? depth - k : PIECE;
-        const float *b = at_panel_piece(room, panel, type, k, d);
+    const at_dtype type = w->w->dtype;
+    const int64_t left = w->columns - first, n = left < AT_PANEL_WIDTH ? left : AT_PANEL_WIDTH;
+    const char *from =
+        (const char *)w->w->data + (size_t)(first * w->column + k * w->step) * at_dtype_bytes(type);
+    if (w->step == 1)
+        at_panel_load(piece, from, w->column, type, n, d, d, AT_PANEL_VECTORS);
+    else
+        at_rows_load(piece, AT_PANEL_WIDTH, from, w->step, type, d, n, AT_PANEL_WIDTH);
+}
+
+static void sum_panel(float *sums, float *piece, const float *rows, int64_t stride,
+                      const weights *w, int64_t first, int64_t n)
+{
+    for (int64_t k = 0; k < w->depth; k += PIECE) {
+        int64_t d = w->depth - k < PIECE ? w->depth - k : PIECE;
+        take_piece(piece, w, first, k, d);
         for (int64_t r = 0; r < n; r += AT_PANEL_ROWS) {
             float *out = sums + r * AT_PANEL_WIDTH;
             const float *a = rows + r * stride + k;
             if (k)
-                at_panel_dot_tile(out, a, stride, b, d, AT_PANEL_VECTORS, AT_PANEL_F32, 1);
+                at_panel_dot_tile(out, a, stride, piece, d, AT_PANEL_VECTORS, AT_PANEL_F32, 1);
             else
-                at_panel_dot_tile(out, a, stride, b, d, AT_PANEL_VECTORS, AT_PANEL_F32, 0);
+                at_panel_dot_tile(out, a, stride, piece, d, AT_PANEL_VECTORS, AT_PANEL_F32, 0);
         }
     }
 }
@@ -96,17 +112,17 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
 {
     const product *p = ctx;
     float *sums = (float *)(void *)(p->scratch + (size_t)worker * p->scratch_worker);
-    float *copy = sums + (ROWS + PIECE) * AT_PANEL_WIDTH;
-    int64_t panels = at_panels_of(p->map.columns);
+    float *piece = sums + block_of(p->rows) * AT_PANEL_WIDTH;
+    float *copy = piece + PIECE * AT_PANEL_WIDTH;
+    int64_t panels = at_panels_of(p->w.columns);
     for (int64_t part = begin; part < end; part++) {
         int64_t row = part % p->blocks * ROWS, first = part / p->blocks * PANELS, stride;
         int64_t n = p->rows - row < ROWS ? p->rows - row : ROWS;
         const float *rows = rows_of(p, copy, row, n, &stride);
         float largest = 0;
         for (int64_t i = first; i < panels && i < first + PANELS; i++) {
-            int64_t col = i * AT_PANEL_WIDTH, cols = p->map.columns - col;
-            sum_panel(sums, rows, stride, at_panel_at(p->panels, &p->map, p->type, i), p->type,
-                      at_round_up(n, AT_PANEL_ROWS), p->depth);
+            int64_t col = i * AT_PANEL_WIDTH, cols = p->w.columns - col;
+            sum_panel(sums, piece, rows, stride, &p->w, col, at_round_up(n, AT_PANEL_ROWS));
             float size = at_finish(&p->end, sums, AT_PANEL_WIDTH, row, n, col,
                                    cols < AT_PANEL_WIDTH ? cols : AT_PANEL_WIDTH);
             largest = size > largest ? size : largest;
@@ -117,57 +133,23 @@ static void run_part(void *ctx, int64_t begin, int64_t end, int worker)
 
 /* --- both ops --------------------------------------------------------------------------------- */
 
-static at_weight_map forward_map(const at_view *w)
+static weights forward_of(const at_view *w)
 {
-    return (at_weight_map){ w->size[0], w->size[1], 1, 0, w->size[1], 1, 0 };
+    return (weights){ w, w->size[0], w->pitch, w->size[1], 1 };
 }
 
-static at_weight_map backward_map(const at_view *w)
+static weights backward_of(const at_view *w)
 {
-    return (at_weight_map){ w->size[1], 1, 1, 0, w->size[0], w->size[1], 0 };
+    return (weights){ w, w->size[1], 1, w->size[0], w->pitch };
 }
-
-static void pack_forward(const at_prepared *p, int form, void *dst, const at_view *w,
-                         const at_stream *stream)
-{
-    at_weight_map m = forward_map(w);
-    (void)p, (void)form;
-    at_pack_panels(dst, &m, w, stream);
-}
-
-static void pack_backward(const at_prepared *p, int form, void *dst, const at_view *w,
-                          const at_stream *stream)
-{
-    at_weight_map m = backward_map(w);
-    (void)p, (void)form;
-    at_pack_panels(dst, &m, w, stream);
-}
-
-/* Asks for a form when the weight is a parameter, else for room to pack it at every run. */
-static void book(const at_weight_map *m, at_dtype type, int64_t rows, int operand, const char *key,
-                 const at_prepare_in *in, at_prepared *out)
-{
-    bool form = in->constants >> operand & 1u;
-    out->scratch_bytes = layout_of(m, rows, form ? AT_NONE : type, in->caps->threads).total;
-    if (!form)
-        return;
-    at_form *f = &out->forms[out->n_forms++];
-    f->operand = operand;
-    f->bytes = at_panels_bytes(m, type);
-    snprintf(f->key, sizeof f->key, "%s, panels of %d, %s", key, (int)AT_PANEL_WIDTH,
-             at_dtype_name(type));
-}
-
-enum { LINEAR_W = 4, LINEAR_DGRAD_W = 2 }; /* places in the operand tables */
 
 at_status AT_SIMD(at_linear_prepare)(const void *args, const at_prepare_in *in, at_prepared *out,
                                      at_error *err)
 {
     const at_linear_args *a = args;
-    at_weight_map m = forward_map(&a->w);
+    const weights w = forward_of(&a->w);
     (void)err;
-    book(&m, a->w.dtype, at_rows(&a->x), LINEAR_W, "x w^T", in, out);
-    out->forms[0].pack = pack_forward;
+    out->scratch_bytes = layout_of(&w, at_rows(&a->x), in->caps->threads).total;
     return AT_OK;
 }
 
@@ -175,32 +157,21 @@ at_status AT_SIMD(at_linear_dgrad_prepare)(const void *args, const at_prepare_in
                                            at_prepared *out, at_error *err)
 {
     const at_linear_dgrad_args *a = args;
-    at_weight_map m = backward_map(&a->w);
+    const weights w = backward_of(&a->w);
     (void)err;
-    book(&m, a->w.dtype, at_rows(&a->dy), LINEAR_DGRAD_W, "dy w", in, out);
-    out->forms[0].pack = pack_backward;
+    out->scratch_bytes = layout_of(&w, at_rows(&a->dy), in->caps->threads).total;
     return AT_OK;
 }
 
-static float run_product(product *p, const at_view *w, const at_prepared *prepared,
-                         const at_launch *l)
+static float run_product(product *p, const at_launch *l)
 {
-    layout lay =
-        layout_of(&p->map, p->rows, prepared->n_forms ? AT_NONE : w->dtype, l->stream->threads);
-    void *packed = l->scratch;
+    const layout lay = layout_of(&p->w, p->rows, l->stream->threads);
     float largest = 0;
-    p->panels = w->data;
-    p->type = w->dtype;
-    if (prepared->n_forms == 0) {
-        at_pack_panels(packed, &p->map, w, l->stream);
-        p->panels = packed;
-    }
-    p->part_amax = (float *)(void *)((char *)l->scratch + lay.packed);
-    p->scratch = (char *)p->part_amax + lay.amax;
+    p->part_amax = l->scratch;
+    p->scratch = (char *)l->scratch + lay.amax;
     p->scratch_worker = lay.worker;
-    p->depth = depth_of(&p->map);
     p->blocks = (p->rows + ROWS - 1) / ROWS;
-    int64_t parts = parts_of(&p->map, p->rows);
+    int64_t parts = parts_of(&p->w, p->rows);
     at_parallel_uneven(l->stream, parts, 1, run_part, p);
     for (int64_t i = 0; i < parts; i++)
         largest = p->part_amax[i] > largest ? p->part_amax[i] : largest;
@@ -210,9 +181,10 @@ static float run_product(product *p, const at_view *w, const at_prepared *prepar
 at_status AT_SIMD(at_linear)(const void *args, const at_prepared *prepared, const at_launch *l)
 {
     const at_linear_args *a = args;
-    product p = { .map = forward_map(&a->w), .x = a->x, .rows = at_rows(&a->x) };
+    product p = { .w = forward_of(&a->w), .x = a->x, .rows = at_rows(&a->x) };
+    (void)prepared;
     p.end = (at_epilogue){ a->y, a->z, a->residual, a->bias, a->act, at_has(&a->y_amax) };
-    float largest = run_product(&p, &a->w, prepared, l);
+    float largest = run_product(&p, l);
     if (at_has(&a->y_amax))
         *(float *)a->y_amax.data = largest;
     return AT_OK;
@@ -222,8 +194,9 @@ at_status AT_SIMD(at_linear_dgrad)(const void *args, const at_prepared *prepared
                                    const at_launch *l)
 {
     const at_linear_dgrad_args *a = args;
-    product p = { .map = backward_map(&a->w), .x = a->dy, .rows = at_rows(&a->dy) };
+    product p = { .w = backward_of(&a->w), .x = a->dy, .rows = at_rows(&a->dy) };
+    (void)prepared;
     p.end = (at_epilogue){ .y = a->dx, .residual = a->residual };
-    run_product(&p, &a->w, prepared, l);
+    run_product(&p, l);
     return AT_OK;
 }
