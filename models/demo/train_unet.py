@@ -178,4 +178,4 @@ def main(folder, steps, workers):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 6000, 2)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8000, 2)

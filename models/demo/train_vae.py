@@ -17,8 +17,8 @@ import parts
 import shapes
 
 BATCH, RATE, KL = 16, 2e-3, 2e-4
-CUT, CUT_STEPS = 32, 0.8  # side of a piece of a picture, which most of the training sees
-ENCODER_STEPS = 0.5  # then latents stay as they are, and the UNet's training can begin beside it
+CUT, CUT_STEPS = 32, 0.6  # side of a piece of a picture, which most of the training sees
+ENCODER_STEPS = 1 / 3  # then latents stay as they are, and the UNet's training can begin beside it
 SAVE_SECONDS = 60
 
 
@@ -122,4 +122,4 @@ def main(folder, steps):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000)
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 3000)
