@@ -20,6 +20,7 @@ import parts
 import shapes
 
 SINGLES, PAIRS = 200, 50
+JUDGE_STEPS = 2000
 STEPS, GUIDANCE, FIRST_SEED = 20, 4.0, 1000
 COLOURS = list(shapes.COLOURS)
 CLASSES = len(shapes.SHAPES) + len(COLOURS)
@@ -65,7 +66,7 @@ def draw_scene(rng, objects):
             return scene
 
 
-def train_judge(path, objects, steps):
+def train_judge(path, objects, steps=JUDGE_STEPS):
     judge = Judge(objects)
     if os.path.exists(path):
         judge.load_state_dict(torch.load(path))
@@ -142,7 +143,7 @@ def share(flags):
 def measure(folder, draw):
     result = {"steps": STEPS, "guidance": GUIDANCE, "first_seed": FIRST_SEED}
     for name, scenes, objects in zip(("single", "pair"), prompts(), (1, 2)):
-        judge = train_judge(os.path.join(folder, f"judge_{name}.pt"), objects, 600 * objects)
+        judge = train_judge(os.path.join(folder, f"judge_{name}.pt"), objects)
         rng = numpy.random.default_rng(8)
         real = [draw_scene(rng, objects) for _ in range(500)]
         drawn = draw([s.text for s in scenes], FIRST_SEED if objects == 1 else FIRST_SEED + SINGLES)
