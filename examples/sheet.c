@@ -12,7 +12,7 @@
 #include "runtime/atelier.h"
 #include "runtime/picture.h"
 
-enum { COLUMNS = 4, GAP = 4, CHANNELS = 3, SIDE = 192, PROMPTS_MAX = 64, LINE_MAX_BYTES = 1024 };
+enum { COLUMNS = 4, GAP = 4, CHANNELS = 3, SIDE = 160, PROMPTS_MAX = 64, LINE_MAX_BYTES = 1024 };
 
 typedef struct sheet {
     at_picture picture;
